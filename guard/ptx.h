@@ -25,7 +25,9 @@ enum {
 	PTX_MAX_NEST = 64,            /* nested blocks and parentheses */
 	PTX_MAX_OPERANDS = 64,        /* operands of one instruction, call arguments included */
 	PTX_MAX_VAR_BYTES = 1 << 30,  /* one variable */
-	PTX_MAX_MODS = 12,            /* dot-suffixes of one instruction */
+	PTX_MAX_MODS = 16,            /* dot-suffixes of one instruction */
+	PTX_MAX_VEC = 128,            /* elements of one {...} operand */
+	PTX_MAX_NAME = 16 << 10,      /* bytes of one identifier */
 };
 
 /* Base opcodes: guard/opcodes.def lists every one the parser knows, X(name) in PTX's spelling.
@@ -128,7 +130,8 @@ enum ptx_okind {
 	PTX_O_LIST,    /* (a, b, ...): call returns and arguments */
 	PTX_O_PAIR,    /* a|b: setp p|q, shfl d|p: list[0], list[1] */
 	PTX_O_SINK,    /* _ */
-	PTX_O_TEX,     /* [handle, {coords}] : list[0] handle operand, list[1] coordinate vector (or single) */
+	PTX_O_TEX,     /* [handle, {coords}] : list[0] handle operand, list[1] coordinate vector (or single);
+	                * [handle, sampler, {coords}]: list[2] is the sampler.  Tensor maps of cp.async.bulk.tensor too. */
 	PTX_O_TABLE,   /* u.table: .branchtargets / .calltargets / .callprototype label */
 };
 
@@ -138,6 +141,8 @@ struct ptx_operand {
 	bool neg;           /* !p on a predicate operand, or unary minus on a register */
 	bool is_f32;        /* PTX_O_FIMM */
 	uint8_t nlist;
+	uint16_t sel;       /* selector of a video operand (`%r1.h10`, `%r2.b3210`): 0 when absent, else bit 15 set for .h,
+	                     * bits 12-14 the number of digits, bits 0-11 the digits, 3 bits each, the last one lowest */
 	union {
 		uint32_t reg;
 		uint64_t imm;
@@ -160,21 +165,22 @@ struct ptx_inst {
 	uint32_t pred;               /* register index when has_pred */
 	uint16_t mods[PTX_MAX_MODS]; /* enum ptx_mod, in the order written; types and spaces included */
 	/* Derived from mods for convenience: */
-	uint8_t space;               /* enum ptx_space; PTX_GENERIC when no suffix names one */
+	uint8_t space;               /* enum ptx_space, the first one named; PTX_GENERIC when no suffix names one */
 	uint8_t type;                /* last type suffix written (the source type of cvt, THE type of most) */
 	uint8_t type0;               /* first type suffix written (the destination type of cvt and set) */
 	uint8_t vec;                 /* 1, or 2, 4, 8 for .v2 .v4 .v8 */
 	uint32_t line;               /* 1-based, of the opcode */
 	uint32_t loc_file, loc_line; /* from the nearest preceding .loc, 0 if none */
-	struct ptx_operand *ops;     /* destination(s) first, as written; for call: [ret list] func [arg list] [table] */
+	struct ptx_operand *ops;     /* destination(s) first, as written; for call always: ret list (PTX_O_LIST, may be
+	                              * empty), callee (FUNC or REG), argument list (may be empty), then the table if any */
 };
 
 /* --- functions ------------------------------------------------------------------------------- */
 
 struct ptx_reg {
-	const char *name;        /* as written, "%r1" */
+	const char *name;        /* as written, "%r1"; shadowing can make two registers share a name */
 	enum ptx_type type;
-	uint8_t vec;             /* .reg .v4 .f32: 4; else 1 */
+	uint8_t vec;             /* always 1: `.reg .v4 .f32 %v` becomes four consecutive registers named %v */
 };
 
 /* A formal parameter of a function, or a .param variable that a body declares for a call sequence. */
