@@ -1,5 +1,7 @@
 /* adapter.h - the contract of protected services (and, later, vendor libraries): adapters/<name>/ holds manifest.lua, host code, optional device code.
  *
+ * <name>.cuh is what programs include: for each gate a __noinline__ fallback definition whose opaque body says "absent"; the guard replaces calls of it by the gate.
+ *
  * A service lives in the worker's CUDA context.  Its device state is outside every window; user kernels reach it only through gates:
  * device functions the user declares `extern "C" __device__ int name(...)`; the worker links gate_<name> to the guarded user code.
  *

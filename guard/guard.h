@@ -122,7 +122,9 @@ struct guard_printf {
 };
 struct guard_heap { uint64_t next, end; uint64_t free_list; }; /* details: guard/rt */
 
-/* A gate that client code may call: `.extern .func (ret) name (params)`; becomes gate_<name>. */
+/* A gate that client code may call; becomes gate_<name>. The client's text holds `.extern .func (ret) name (params)`, or a *definition* of that
+ * name (the fallback that runs where no service exists: adapters/<name>/<name>.cuh): either way its calls become calls of the gate, the body is dropped.
+ * A prototype that differs from the gate's is refused. */
 struct guard_gate {
 	const char *name;
 	uint8_t nparams;
