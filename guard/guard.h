@@ -23,36 +23,89 @@
  *   .shared   static ones merged into one object per kernel; dynamic follows it.  Clamped to static + dynamic size.
  *   .local    merged into one object per kernel (after inlining).  Clamped to it.
  *
- * THE FENCED FORM.  Registers with these names obey invariants that are independent of control flow: every instruction that
- * writes one is of the one form given, is not predicated, and a definition precedes each use in the same basic block.  W is
- * one of 1 2 4 8 16 32; "any" is any register of the type.
- *   %gw        .b32  ld.const.u32 %gw, [ag_desc];       window base >> 32     (entry block, once)
- *   %gm        .b32  ld.const.u32 %gm, [ag_desc+4];     (extent - 1) >> 32    (entry block, once; wide only)
- *   %glW_n     .b32  and.b32 %glW_n, any, -W;           (W = 1: mov.b32)      low word, aligned
- *   %gh_n      .b32  lop3.b32 %gh_n, any, %gm, %gw, 0xEA;                     wide: (any & mask) | base
- *   %gaW_n     .b64  mov.b64 %gaW_n, {%glW_i, %gw};     narrow
- *              .b64  mov.b64 %gaW_n, {%glW_i, %gh_j};   wide
- *     A global access of w bytes (vectors: in all) is [%gaW_n+imm], W >= w, 0 <= imm <= GUARD_SLACK - 32, imm % w == 0.
- *   %gsb .b32  mov.u32 %gsb, ag_smem_N | ag_dyn;  base of shared memory      (entry block, once)
- *   %gsn .b32  bytes from %gsb to the end of dynamic shared memory, at least 32  (entry block, one of two forms: verify.c)
- *   %gslW .b32 sub.u32 %gslW, %gsn, W;                                        (entry block, once per W)
- *   %gsoW_n    sub.u32 any1, any, %gsb; min.u32 %gsmW_n, any1, %gslW; and.b32 %gsaW_n, %gsmW_n, -W; add.u32 %gsW_n, %gsaW_n, %gsb;
- *     A shared access is [%gsW_n] or [ag_smem_N+imm] with the bytes inside the object.
- *   %gpW_n     the same for local: sub.u32, min.u32 with the immediate L-W, and.b32, add.u32; base %glb: mov.u32 %glb, ag_local_N;
- *   %gkW_n     the same for const against ag_const.
- *   %ggW_n     .b64 generic: selp.b64 of two generic-safe registers (%gaW, %ggW, or cvta.shared/cvta.local of %gsW / %gpW widened).
- *   %gt_n      .b64 a texture or surface handle loaded through the bounded table (phase two).
- * tests/guard/verify/ holds the exact accepted shapes.  Every textually backward branch is directly preceded by a poll:
+ * THE FENCED FORM (exact; one statement a line, a tab before each statement, labels and braces in column 0)
+ *
+ * Order of a module after the marker: optional `.const .align 64 .b8 ag_const[C];`, optional `.extern .shared .align A .b8 ag_dyn[];`
+ * (16 <= A <= 1024), then the kernels.  Before the marker, in this order: the three header lines, the ag_desc line, one declaration a line of each
+ * runtime function (runtime.def) or gate used:  `.extern .func (.param .b32 r) ag_rt_printf (.param .b64 a0, .param .b64 a1);` , `.extern .func ag_rt_free (.param .b64 a0);`
+ * A kernel:
+ *     .visible .entry k<N>(
+ *         .param .b64 p0,                       .b8 .b16 .b32 .b64 scalars; arrays: .param .align 8 .b8 p1[24]; the last line without comma
+ *         .param .b64 pc                        only with hidden_coop, always last
+ *     )
+ *     .maxntid 256, 1, 1                        optional, each on its line, in this order: .maxntid .reqntid .minnctapersm .maxnreg
+ *     {
+ *         .reg .b32 %r<123>;                    all register declarations; %x<1> declares %x0. Invariant registers without number: .reg .b32 %gw;
+ *         .shared .align 16 .b8 ag_smem_<N>[S]; at most one; alignment 16 .. 1024; S is a multiple of 32
+ *         .local .align 16 .b8 ag_local_<N>[L]; at most one; alignment 16 .. 1024; L is a multiple of 32
+ *         $T0: .branchtargets $L1, $L2;         tables of brx.idx
+ *         (entry block, body)
+ *     }
+ * Plain registers, which carry no invariant and may be written by any plain instruction: %p<i> .pred, %h<i> .b16, %r<i> .b32, %rd<i> .b64,
+ * %q<i> .b128.  Nothing is declared .f32, .u32, ...: the bit-size classes hold every type.  Labels: $L<n>, and $Lkill, the one exit path, textually last:
+ * `ret` is the last statement of a kernel and stands nowhere else; `exit` never occurs (both are `bra $Lkill`).
+ * Numbers: decimal, signed, no leading zero (-9223372036854775808 is the smallest); 0f and 0d with 8 and 16 upper-case hex digits.
+ * Operands are separated by ", "; a predicated statement is `@%p1 ` or `@!%p1 ` then the opcode; [reg], [reg+imm] (imm > 0), [sym], [sym+imm].
+ *
+ * Invariants.  Every instruction that writes a register of these names has exactly the form given, is not predicated, and (but for the entry-block ones) a
+ * definition precedes each use in the same basic block (a basic block begins at a label and ends at a branch, predicated or not; calls do not end it).
+ * W is one of 1 2 4 8 16 32, n a number; "any" is any register of that class, plain or invariant; IMM a literal.
+ *   entry block: before the first label or branch; each at most once; only those needed are there
+ *     ld.const.u32 %gw, [ag_desc];                                window base >> 32
+ *     ld.const.u32 %gm, [ag_desc+4];                              (extent - 1) >> 32; wide only
+ *     ld.const.u64 %gd, [ag_desc+8];                              the module's variables
+ *     ld.const.u64 %gkill, [ag_desc+16];
+ *     mov.u32 %gc, 0;   mov.u32 %gf, 0;                           poll counter; last flag read
+ *     mov.u32 %gsb, ag_smem_N;  or  mov.u32 %gsb, ag_dyn;         shared base; ag_dyn only where the kernel has no ag_smem_N
+ *     mov.u32 %gsd, %dynamic_smem_size;  add.u32 %gsn, %gsd, S;   only where ag_dyn is used by the kernel; S: bytes of ag_smem_N, 0 without
+ *     sub.u32 %gsl<F>, %gsn, F;                                   once for each F used; sound because of the launch contract, see min_dyn_shared
+ *     mov.u32 %glb, ag_local_N;   mov.u32 %gkb, ag_const;
+ *   global
+ *     and.b32 %gl<W>_n, any, -W;      (W = 1: mov.b32 %gl1_n, any;)          low word, aligned
+ *     lop3.b32 %gh_n, any, %gm, %gw, 234;                                    wide: (any & mask) | base
+ *     mov.b64 %ga<W>_n, {%gl<W>_i, %gw};                                     narrow
+ *     mov.b64 %ga<W>_n, {%gl<W>_i, %gh_j};                                   wide
+ *     An access of w bytes (vectors: in all) is [%ga<W>_n+imm], W >= w, 0 <= imm <= GUARD_SLACK - 32, imm % w == 0.
+ *   shared (F: footprint in bytes, W <= F <= 8192)
+ *     sub.u32 %gso_n, any, %gsb;
+ *     min.u32 %gsm_n, %gso_n, %gsl<F>;      or, where the kernel does not use ag_dyn, min.u32 %gsm_n, %gso_n, IMM;  F = S - IMM, IMM >= 0
+ *     and.b32 %gsa_n, %gsm_n, -W;           (W = 1: mov.b32 %gsa_n, %gsm_n;)
+ *     add.u32 %gs<W>_n, %gsa_n, %gsb;
+ *     An access is [%gs<W>_n+imm], W >= w, imm + w <= F, imm % w == 0, or [ag_smem_N+imm], imm + w <= S, imm % w == 0.  W <= 16.
+ *   local: %gpo_n %gpm_n %gpa_n %gp<W>_n, base %glb, always the immediate form with L;       or [ag_local_N+imm]
+ *   const: %gko_n %gkm_n %gka_n %gk<W>_n, base %gkb, always the immediate form with C;       or [ag_const+imm]
+ *   generic
+ *     cvt.u64.u32 %gsu<W>_n, %gs<W>_i;   cvta.shared.u64 %gsg<W>_n, %gsu<W>_i;     keep the F of their source
+ *     cvt.u64.u32 %gpu<W>_n, %gp<W>_i;   cvta.local.u64 %gpg<W>_n, %gpu<W>_i;
+ *     selp.b64 %gg<W>_n, x, y, any;      x, y: %ga<W>_i, %gsg<W>_i, %gpg<W>_i, %gg<W>_i; F is the smallest of both, GUARD_SLACK for %ga
+ *     An access without a state space is [%ga<W>_n+imm] or [%gg<W>_n+imm], imm + w <= F, imm % w == 0.  atom and red take no %gg that a %gpg went into.
+ *   brx.idx:   min.u32 %gb_n, any, N-1;   brx.idx %gb_n, $T<k>;              N targets
+ *   barriers:  and.b32 %gbi_n, any, 15;   the number;   min.u32 %gbu_n, any, 1024;  max.u32 %gbv_n, %gbu_n, 32;  and.b32 %gbc_n, %gbv_n, -32;   the count
+ *              (literals: 0 .. 15 and multiples of 32 from 32 to 1024)
+ *   nanosleep: min.u32 %gns_n, any, 1000000;   nanosleep.u32 %gns_n;         (or a literal up to that)
+ *   textures and surfaces:   entry: ld.const.u64 %gtb, [ag_desc+56];  ld.const.u32 %gtc, [ag_desc+64];  sub.u32 %gtl, %gtc, 1;
+ *     min.u32 %gti_n, any, %gtl;   mad.wide.u32 %gta_n, %gti_n, 8, %gtb;   ld.global.u64 %gt_n, [%gta_n];   %gt_n is a handle and nothing else
+ * Every textually backward branch (and brx.idx with such a target) is directly preceded by a poll, none of it predicated but as shown:
  *     add.u32 %gc, %gc, 1;  and.b32 %gx, %gc, 63;  setp.eq.u32 %gq, %gx, 0;
  *     @%gq ld.volatile.global.u32 %gf, [%gkill];  setp.ne.and.u32 %gq, %gf, 0, %gq;  @%gq bra $Lkill;
- *   with %gkill .b64 ld.const.u64 %gkill, [ag_desc+16] (entry block), and $Lkill the kernel's one exit path.
+ *   (between poll and brx.idx stands only its min.)
+ * A call of a runtime function or gate is these lines, nothing between, arguments plain registers or literals; the result line and (cr) only where it has one:
+ *     {
+ *     .param .b64 c0;  .param .b64 c1;  .param .b32 cr;  st.param.b64 [c0], %rd1;  st.param.b64 [c1], %rd2;  call (cr), ag_rt_printf, (c0, c1);  ld.param.b32 %r3, [cr];
+ *     }
+ * Parameters are read by ld.param [p<i>+imm] with imm inside p<i> and aligned.
+ * ag_const, ag_smem_N, ag_dyn, ag_local_N may also be a source of a plain mov.u32 (+imm): an address is only a number.
+ * tests/guard/form/ holds real output of the rewriter.
  *
- * REPORT.  With opt->report, each fence also keeps (first violation) line and address in plain registers; the exit paths
- * call ag_rt_report when a violation was seen.  An access that had to be moved or aligned is a violation; so are trap, a failed assert ...
+ * REPORT.  With opt->report a block's fences are followed, before it ends, by a comparison of each address with its fenced self; the first line, kind and
+ * address that differ are kept in plain registers and $Lkill calls ag_rt_report with them.  An access that had to be moved or aligned is a violation; so are trap
+ * and brkpt and a failed assert, which also end the thread.  None of this is of any interest to the verifier.
  *
- * LAUNCH CONTRACT (the worker's duty).  Dynamic shared size of a kernel with uses_dyn_shared is rounded up to a multiple of 16 and at
- * least 32.  With hidden_coop the parameter block is followed (8-aligned) by a u64: the address of a zeroed 64-byte cooperative-grid workspace in the window.
- * GUARD_SLACK bytes beyond every window extent are mapped to memory of the same client.
+ * LAUNCH CONTRACT (the worker's duty).  Dynamic shared size of a kernel with uses_dyn_shared is rounded up to a multiple of 16 and is at least min_dyn_shared (guard_kernel and
+ * verify_kernel, which the worker believes: the largest F of a %gsl<F> less S, at least 32 without ag_smem_N).  With hidden_coop the parameter block is followed
+ * (8-aligned) by a u64: the address of a zeroed 64-byte cooperative-grid workspace in the window.
+ * GUARD_SLACK bytes beyond every window extent are mapped to memory of the same client.  The first GUARD_SLACK bytes of a window are never handed out by the allocator, so that
+ * a pointer just before an allocation still has the window's high word.
  */
 #ifndef AG_GUARD_H
 #define AG_GUARD_H
@@ -150,6 +203,7 @@ struct guard_kernel {
 	uint32_t static_shared, local_bytes;
 	uint32_t maxntid[3], reqntid[3], minnctapersm;   /* as declared, 0 absent */
 	bool uses_dyn_shared, hidden_coop, uses_printf;
+	uint32_t min_dyn_shared;     /* see LAUNCH CONTRACT */
 	uint32_t line;
 };
 

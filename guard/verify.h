@@ -19,6 +19,7 @@ struct verify_kernel {         /* facts read from the text; what the worker may 
 	uint32_t param_bytes;      /* whole block, hidden parameter included */
 	bool uses_dyn_shared, hidden_coop;
 	uint32_t static_shared;
+	uint32_t min_dyn_shared;   /* least dynamic shared size the worker must launch with (guard.h, LAUNCH CONTRACT) */
 };
 
 #define VERIFY_MAX_KERNELS 65536u
