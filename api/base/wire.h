@@ -105,7 +105,19 @@ struct ag_welcome {
 };
 struct ag_mapped { uint32_t ok; };
 
-/* Host memory layout at host.addr: the client owns all of it; by convention the first page holds completion words. */
+/* Sent before the reply of a grant of host memory, with the new chunk's memfd (mapped at offset 0). */
+struct ag_hostfd { struct ag_extent host; };
+
+/* Host memory at host.addr is the client's own, all of it.  The worker puts these addresses into the descriptor of each module it loads
+ * (guard.h, struct guard_desc); the client fills what lies there before its first module_load. */
+#define AG_HOST_FAULT_OFF    0u           /* u32 fault_word */
+#define AG_HOST_HEAP_OFF     64u          /* struct guard_heap; all zero: malloc in kernels returns NULL */
+#define AG_HOST_PRINTF_OFF   4096u        /* struct guard_printf with AG_PRINTF_BYTES of data */
+#define AG_PRINTF_BYTES      (1u << 20)
+#define AG_HOST_FREE_OFF     (AG_HOST_PRINTF_OFF + AG_PRINTF_BYTES + 4096u)   /* the rest is the client's heap */
+
+/* msg_launch.flags */
+#define AG_LAUNCH_COOPERATIVE 1u
 #define AG_SOCKET_ENV "AGILEOS_SOCKET"   /* path of the worker's socket */
 
 #endif
