@@ -1,0 +1,48 @@
+# The generator, and build/gen/* that it makes.  One run makes all files and touches only those whose content changed; the stamp says
+# when it last ran.
+GEN := build/bin/agileos-gen
+GEN_LUA_CFLAGS := $(shell pkg-config --cflags lua5.4 2>/dev/null || echo -I/usr/include/lua5.4)
+GEN_LUA_LIBS := $(shell pkg-config --libs lua5.4 2>/dev/null || echo -llua5.4)
+GEN_LLVM := $(firstword $(wildcard /usr/lib/llvm-14 /usr/lib/llvm-*))
+# libclang brings its own stddef.h with libclang-common; gcc's serves where that is missing.
+export AGILEOS_GEN_CFLAGS := -idirafter $(shell $(CC) -print-file-name=include)
+
+GEN_SRC := gen/main.c gen/scan.c
+CFLAGS_gen_main := $(GEN_LUA_CFLAGS)
+CFLAGS_gen_scan := $(GEN_LUA_CFLAGS) -I$(GEN_LLVM)/include
+BINS += $(GEN)
+
+$(GEN): $(call objs,$(GEN_SRC))
+	@mkdir -p $(@D)
+	$(CC) $^ -o $@ -L$(GEN_LLVM)/lib -lclang $(GEN_LUA_LIBS)
+
+GEN_DATA := $(wildcard gen/*.lua gen/templates/*.lua api/*.lua)
+GEN_HEADERS := $(addprefix build/gen/,msg.h driver.h calls.h worker_calls.h rt_calls.h procaddress.h errors.h)
+GEN_SOURCES := $(addprefix build/gen/,driver_none.c driver_nv.c driver_soft.c client_table.c cuda_exports.c worker_table.c \
+	cudart_lowered.c cudart_exports.c procaddress.c errors.c)
+GEN_LISTS := $(addprefix build/gen/,libcuda.map libcudart.map cuda.syms cudart.syms)
+GEN_FILES := $(GEN_HEADERS) $(GEN_SOURCES) $(GEN_LISTS)
+
+build/gen/.stamp: $(GEN) $(GEN_DATA) $(wildcard $(CUDA_HOME)/include/cuda.h $(CUDA_HOME)/include/cuda_runtime_api.h)
+	@mkdir -p $(@D)
+	$(GEN) . all build/gen $(CUDA_HOME)/include
+	@touch $@
+$(GEN_FILES): build/gen/.stamp ;
+
+# Sources elsewhere include these before any dependency file exists.
+GEN_USERS = $(filter-out gen/%,$(wildcard api/*/*.c worker/*.c worker/softgpu/soft_*.c))
+$(call objs,$(GEN_USERS) $(GEN_SOURCES)) $(call asan_objs,$(GEN_USERS) $(GEN_SOURCES)): | build/gen/.stamp
+
+# For the parts that link them.
+GEN_CLIENT_SRC := build/gen/client_table.c build/gen/cuda_exports.c build/gen/procaddress.c build/gen/errors.c build/gen/driver_none.c
+GEN_RUNTIME_SRC := build/gen/cudart_lowered.c build/gen/cudart_exports.c
+GEN_WORKER_SRC := build/gen/worker_table.c build/gen/driver_none.c build/gen/driver_nv.c build/gen/driver_soft.c
+
+opcodes: $(GEN)
+	$(GEN) . opcodes build/gen $(CUDA_HOME)/include
+
+coverage: $(GEN)
+	@mkdir -p build/gen
+	@$(GEN) . coverage build/gen $(CUDA_HOME)/include
+
+.PHONY: opcodes
