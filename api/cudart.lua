@@ -10,8 +10,21 @@ local M = {}
 -- a definition without name does not compile.  Per-thread twins (_ptds, _ptsz) are made from the base, do not list them.
 M.hand = {
 	["local"] = [[
+		cudaGetLastError cudaPeekAtLastError cudaGetDeviceCount cudaSetDevice cudaInitDevice cudaGetDevice
+		cudaSetValidDevices cudaDeviceReset cudaRuntimeGetVersion cudaDriverGetVersion cudaGetDeviceProperties
+		cudaDeviceGetAttribute cudaChooseDevice
 	]],
 	custom = [[
+		cudaGetSymbolAddress cudaGetSymbolSize cudaLaunchKernel cudaLaunchCooperativeKernel cudaLaunchKernelExC
+		cudaGetKernel cudaGetFuncBySymbol cudaFuncGetAttributes cudaFuncSetAttribute cudaFuncSetCacheConfig
+		cudaFuncGetName cudaFuncGetParamInfo cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags
+		cudaOccupancyMaxActiveBlocksPerMultiprocessor cudaOccupancyAvailableDynamicSMemPerBlock
+		cudaOccupancyMaxPotentialClusterSize cudaOccupancyMaxActiveClusters cudaMemcpy cudaMemcpyAsync
+		cudaMemcpyToSymbol cudaMemcpyFromSymbol cudaMemcpyToSymbolAsync cudaMemcpyFromSymbolAsync cudaMemcpy2D
+		cudaMemcpy2DAsync cudaMemcpy2DToArray cudaMemcpy2DToArrayAsync cudaMemcpy2DFromArray
+		cudaMemcpy2DFromArrayAsync cudaMemcpyToArray cudaMemcpyToArrayAsync cudaMemcpyFromArray
+		cudaMemcpyFromArrayAsync cudaMemcpy2DArrayToArray cudaMemcpyArrayToArray cudaMemcpy3D cudaMemcpy3DAsync
+		cudaMemset cudaMemsetAsync cudaMemset2D cudaMemset2DAsync cudaMemset3D cudaMemset3DAsync
 	]],
 }
 -- ==== end of the hand-written lists ================================================================

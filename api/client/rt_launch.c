@@ -10,7 +10,7 @@ enum { MAX_NESTED = 64 };
 static __thread struct config configs[MAX_NESTED];
 static __thread unsigned nconfigs;
 
-unsigned rt___cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, void *stream)
+RT_EXPORT unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, void *stream)
 {
 	if (nconfigs == MAX_NESTED) {
 		rt_error(cudaErrorLaunchFailure);
@@ -20,7 +20,7 @@ unsigned rt___cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, vo
 	return 0;
 }
 
-cudaError_t rt___cudaPopCallConfiguration(dim3 *grid, dim3 *block, size_t *shared, void *stream)
+RT_EXPORT cudaError_t __cudaPopCallConfiguration(dim3 *grid, dim3 *block, size_t *shared, void *stream)
 {
 	if (!nconfigs) return rt_error(cudaErrorMissingConfiguration);
 	struct config *c = &configs[--nconfigs];
@@ -31,7 +31,7 @@ cudaError_t rt___cudaPopCallConfiguration(dim3 *grid, dim3 *block, size_t *share
 	return cudaSuccess;
 }
 
-cudaError_t rt___cudaGetKernel(cudaKernel_t *kernel, const void *func)
+RT_EXPORT cudaError_t __cudaGetKernel(cudaKernel_t *kernel, const void *func)
 {
 	CUkernel k = NULL;
 	CUresult r = rt_kernel(func, &k);
@@ -78,7 +78,7 @@ static cudaError_t launch(CUkernel k, dim3 grid, dim3 block, void **args, size_t
 	return rt_return(rt_cu()->cuLaunchKernel(f, grid.x, grid.y, grid.z, block.x, block.y, block.z, (unsigned)shared, s, args, NULL));
 }
 
-cudaError_t rt___cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t stream)
+RT_EXPORT cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t stream)
 {
 	/* __cudaGetKernel failed before and left its error; a NULL kernel keeps that error current. */
 	if (!kernel) {
@@ -86,6 +86,11 @@ cudaError_t rt___cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, vo
 		return e ? e : rt_error(cudaErrorInvalidDeviceFunction);
 	}
 	return launch((CUkernel)kernel, grid, block, args, shared, stream, false);
+}
+
+RT_EXPORT cudaError_t __cudaLaunchKernel_ptsz(cudaKernel_t kernel, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t stream)
+{
+	return __cudaLaunchKernel(kernel, grid, block, args, shared, stream ? stream : cudaStreamPerThread);
 }
 
 static cudaError_t launch_func(const void *func, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t stream, bool cooperative)
@@ -121,7 +126,7 @@ cudaError_t rt_cudaLaunchKernelExC(const cudaLaunchConfig_t *c, const void *func
 cudaError_t rt_cudaGetKernel(cudaKernel_t *kernel, const void *func)
 {
 	if (!kernel) return rt_error(cudaErrorInvalidValue);
-	return rt___cudaGetKernel(kernel, func);
+	return __cudaGetKernel(kernel, func);
 }
 
 static CUresult function_of(const void *func, CUfunction *f)

@@ -10,6 +10,7 @@
 #include "client.h"
 #include "driver.h"
 #include <cuda_runtime_api.h>
+#include "rt_calls.h"
 
 static inline const struct ag_driver *rt_cu(void) { return agc_table(); }
 
@@ -36,6 +37,24 @@ static inline cudaStream_t rt_stream(cudaStream_t s)
 CUresult rt_kernel(const void *func, CUkernel *k);
 /* The device variable behind a host symbol's address. cudaErrorInvalidSymbol when it is none. */
 cudaError_t rt_symbol(const void *symbol, CUdeviceptr *addr, size_t *bytes);
+
+/* What nvcc's host code calls; declared in no CUDA header that C can include (crt/host_runtime.h is C++). */
+#define RT_EXPORT __attribute__((visibility("default")))
+void **__cudaRegisterFatBinary(void *wrapper);
+void __cudaRegisterFatBinaryEnd(void **handle);
+void __cudaUnregisterFatBinary(void **handle);
+void __cudaRegisterFunction(void **handle, const char *host, char *device, const char *name, int thread_limit, void *tid, void *bid, void *bdim,
+                            void *gdim, int *wsize);
+void __cudaRegisterVar(void **handle, char *host, char *device, const char *name, int ext, size_t bytes, int constant, int global);
+void __cudaRegisterManagedVar(void **handle, void **host, char *device, const char *name, int ext, size_t bytes, int constant, int global);
+void __cudaRegisterHostVar(void **handle, const char *name, char *host, size_t bytes);
+void __cudaRegisterUnifiedTable(void **handle, void *table);
+char __cudaInitModule(void **handle);
+unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, void *stream);
+cudaError_t __cudaPopCallConfiguration(dim3 *grid, dim3 *block, size_t *shared, void *stream);
+cudaError_t __cudaGetKernel(cudaKernel_t *kernel, const void *func);
+cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t stream);
+cudaError_t __cudaLaunchKernel_ptsz(cudaKernel_t kernel, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t stream);
 
 /* --- copies (rt_copy.c) --------------------------------------------------------------------------- */
 cudaError_t rt_copy(void *dst, const void *src, size_t n, enum cudaMemcpyKind kind, cudaStream_t stream, bool async);

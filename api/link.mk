@@ -1,0 +1,37 @@
+# The link forms.  One set of objects; what differs is which names stay global.
+#   libcudart_static.a  the Runtime + the core      libcuda.a    the Driver + the core     (both may be linked: each keeps its core local,
+#   libcudart.so.13     the same, shared            libcuda.so.1 the same, shared           the first one asked serves the process)
+# An archive holds one relocatable object with zstd and lz4 inside: a program needs libc, libpthread and libdl besides.
+RT_SRC := $(wildcard api/client/rt_*.c)
+CORE_OBJ = $(CLIENT_OBJ) $(call objs,$(filter-out build/gen/cuda_exports.c,$(GEN_CLIENT_SRC)))
+CUDA_OBJ = $(call objs,build/gen/cuda_exports.c)
+CUDART_OBJ = $(call objs,$(RT_SRC) $(GEN_RUNTIME_SRC))
+CODECS := $(shell for l in zstd lz4; do $(CC) -print-file-name=lib$$l.a; done)
+
+LINK_LIBS := build/lib/libcuda.a build/lib/libcudart_static.a build/lib/libcuda.so.1 build/lib/libcudart.so.13
+LIBS += $(LINK_LIBS)
+
+# Each form starts as one object in which only CUDA's own names are global.
+build/obj/link/cuda.o: $(CUDA_OBJ) build/gen/cuda.syms
+build/obj/link/cudart.o: $(CUDART_OBJ) build/gen/cudart.syms
+build/obj/link/%.o: $(CORE_OBJ)
+	@mkdir -p $(@D)
+	$(LD) -r -o $@.all $(filter %.o,$^) $(CODECS)
+	$(OBJCOPY) --keep-global-symbols=build/gen/$*.syms $@.all $@
+	@rm -f $@.all
+
+build/lib/libcuda.a: build/obj/link/cuda.o
+build/lib/libcudart_static.a: build/obj/link/cudart.o
+build/lib/%.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) crs $@ $<
+
+# nodelete: the core stays while any other copy may use its table.
+SHARED = $(CC) -shared -Wl,-soname,$(@F) -Wl,--version-script,$(filter %.map,$^) -Wl,-z,nodelete -Wl,-z,defs -Wl,-Bsymbolic -o $@ $(filter %.o,$^) -ldl -lpthread
+build/lib/libcuda.so.1: build/obj/link/cuda.o build/gen/libcuda.map
+	$(SHARED)
+	ln -sf $(@F) build/lib/libcuda.so
+build/lib/libcudart.so.13: build/obj/link/cudart.o build/gen/libcudart.map
+	$(SHARED)
+	ln -sf $(@F) build/lib/libcudart.so
