@@ -26,7 +26,7 @@ BINS  :=
 LIBS  :=
 TESTS :=
 
-include $(wildcard */*.mk worker/*/*.mk adapters/*/*.mk)
+include $(wildcard */*.mk */*/*.mk)
 
 all: $(BINS) $(LIBS)
 
