@@ -1,3 +1,4 @@
+/* rdc_other.cu - the second unit of rdc_main.cu. */
 #include "check.h"
 
 extern __device__ int mine;
