@@ -36,7 +36,8 @@ local function hand(path, model, data)
 	end
 end
 
-local function lowered(path, model, data)
+local function lowered(path, model, data, lower)
+	if lower then return lower(path, model, data) end
 	for _, name in ipairs(U.sorted(data.lowered or {})) do
 		local f = model.by_name[name]
 		if not f then stale(path, name, "M.lowered") end
@@ -66,10 +67,11 @@ local function rest(model, data)
 	end
 end
 
-function C.classify(path, model, data)
+-- lower: puts the functions with a lowering rule, where the rules are not plain C bodies in data.lowered.
+function C.classify(path, model, data, lower)
 	hand(path, model, data)
 	if data.classify_auto then data.classify_auto(model, put) end
-	lowered(path, model, data)
+	lowered(path, model, data, lower)
 	rest(model, data)
 	model.count = {}
 	for _, class in ipairs(C.classes) do model.count[class] = 0 end

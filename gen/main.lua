@@ -7,6 +7,7 @@ package.path = ROOT .. "/?.lua"
 local U = require("gen.util")
 local model = require("gen.model")
 local classify = require("gen.classify")
+local lower = require("gen.lower")
 local layout = require("gen.layout")
 local opcodes = require("gen.opcodes")
 
@@ -25,7 +26,7 @@ local function build()
 	for _, name in ipairs { "cuda", "cudart" } do
 		local path = ("%s/api/%s.lua"):format(ROOT, name)
 		g[name].data = U.load(path)
-		classify.classify(path, g[name], g[name].data)
+		classify.classify(path, g[name], g[name].data, name == "cudart" and function(p, m, d) lower.apply(p, m, g.cuda, d) end)
 	end
 	g.cudart.internal = words(g.cudart.data.internal)
 	g.cudart.undeclared = words(g.cudart.data.undeclared)

@@ -29,8 +29,10 @@ function T.lowered(g)
 	local b = U.buffer()
 	b([[
 /* Generated from api/cudart.lua: the Runtime functions that are one or two Driver calls. */
+#include <string.h>
 #include "api/client/client.h"
 #include "api/client/runtime.h"
+#include "api/convert.h"
 #include "driver.h"
 #include "errors.h"
 #include "rt_calls.h"
