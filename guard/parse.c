@@ -101,8 +101,12 @@ static void know_words(struct parse *ps)
 		parse_intern(ps, ptx_op_name(i), strlen(ptx_op_name(i)))->op = (uint16_t)i;
 	for (unsigned i = 1; i < PTX_MOD_COUNT; i++)
 		parse_intern(ps, ptx_mod_name(i), strlen(ptx_mod_name(i)))->mod = (uint16_t)i;
-	for (unsigned i = 0; i < PTX_SR_COUNT; i++)
-		parse_intern(ps, ptx_sreg_name(i), strlen(ptx_sreg_name(i)))->sreg = (uint16_t)(i + 1);
+	for (unsigned i = 0; i < PTX_SR_COUNT; i++) {
+		const char *name = ptx_sreg_name(i), *dot = strchr(name, '.');
+		if (dot)
+			parse_intern(ps, name, (size_t)(dot - name))->sreg = SREG_TRIPLE;
+		parse_intern(ps, name, strlen(name))->sreg = (uint16_t)(i + 1);
+	}
 	for (unsigned i = 1; i < sizeof keywords / sizeof *keywords; i++)
 		parse_intern(ps, keywords[i], strlen(keywords[i]))->kw = (uint8_t)i;
 }
@@ -215,15 +219,19 @@ static void section(struct parse *ps)
 }
 
 /* Pragmas steer optimisation and diagnostics only; none of them changes what a program does. */
-void parse_pragma(struct parse *ps)
+bool parse_pragma(struct parse *ps)
 {
+	bool nounroll = false;
+
 	lex_next(ps);
 	do {
 		if (ps->tok.kind != TOK_STRING)
 			parse_unexpected(ps, "a string");
+		nounroll |= ps->tok.len == 8 && memcmp(ps->tok.start, "nounroll", 8) == 0;
 		lex_next(ps);
 	} while (lex_accept(ps, ','));
 	lex_expect(ps, ';', "';'");
+	return nounroll;
 }
 
 static void module_item(struct parse *ps)
@@ -284,7 +292,6 @@ static void set_up(struct parse *ps, const char *text, size_t len)
 	ps->text = ps->p = text;
 	ps->end = text + len;
 	ps->line = 1;
-	ps->gap_left = PTX_MAX_TEXT;
 	ps->names_left = MAX_NUMBERED;
 	ps->regs.size = sizeof(struct ptx_reg);
 	ps->insts.size = sizeof(struct ptx_inst);
@@ -295,6 +302,7 @@ static void set_up(struct parse *ps, const char *text, size_t len)
 	ps->body_params.size = ps->params.size = sizeof(struct ptx_param);
 	ps->files.size = sizeof(const char *);
 	ps->names.size = sizeof(struct sym *);
+	ps->nounroll.size = sizeof(uint32_t);
 	ps->init.size = 1;
 	ps->relocs.size = sizeof(struct ptx_reloc);
 }
@@ -302,7 +310,7 @@ static void set_up(struct parse *ps, const char *text, size_t len)
 static void tear_down(struct parse *ps)
 {
 	struct vec *all[] = { &ps->regs, &ps->insts, &ps->labels, &ps->tables, &ps->vars, &ps->body_params, &ps->mvars,
-		&ps->mfuncs, &ps->files, &ps->init, &ps->relocs, &ps->params, &ps->names };
+		&ps->mfuncs, &ps->files, &ps->init, &ps->relocs, &ps->params, &ps->names, &ps->nounroll };
 
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 		free(all[i]->data);

@@ -223,7 +223,10 @@ static void directive(struct parse *ps)
 	if (ps->tok.sym->kw == KW_loc) {
 		loc_directive(ps);
 	} else if (ps->tok.sym->kw == KW_pragma) {
-		parse_pragma(ps);
+		if (parse_pragma(ps)) {
+			uint32_t *at = vec_push(ps, &ps->nounroll);
+			*at = (uint32_t)ps->insts.n;
+		}
 	} else if (declares(ps->tok.sym)) {
 		d.linkage = decl_linkage(ps);
 		decl_statement(ps, &d);

@@ -214,6 +214,8 @@ static void finish(struct parse *ps, struct ptx_func *f)
 	f->tables = parse_copy(ps, &ps->tables);
 	f->ninsts = (uint32_t)ps->insts.n;
 	f->insts = parse_copy(ps, &ps->insts);
+	f->nnounroll = (uint32_t)ps->nounroll.n;
+	f->nounroll = parse_copy(ps, &ps->nounroll);
 	f->nbody_params = (uint32_t)ps->body_params.n;
 	f->body_params = parse_copy(ps, &ps->body_params);
 	f->has_body = true;
@@ -237,7 +239,7 @@ static void open_function(struct parse *ps, struct ptx_func *f)
 	ps->fn = f;
 	ps->declared_regs = 0;
 	ps->loc_file = ps->loc_line = 0;
-	ps->regs.n = ps->insts.n = ps->labels.n = ps->tables.n = ps->vars.n = ps->body_params.n = 0;
+	ps->regs.n = ps->insts.n = ps->labels.n = ps->tables.n = ps->vars.n = ps->body_params.n = ps->nounroll.n = 0;
 	scope_push(ps, f->line);
 }
 
@@ -267,7 +269,11 @@ void func_parse(struct parse *ps, bool is_entry, enum ptx_linkage linkage)
 		;
 	func_layout(f);
 	f = ps->fn = enter(ps, f, sym);
-	if (lex_accept(ps, ';')) {
+	if (ps->tok.kind == ';') {
+		if (f->maxntid[0] || f->reqntid[0] || f->minnctapersm || f->maxnctapersm || f->maxnreg ||
+		    f->reqnctapercluster[0] || f->explicit_cluster || f->maxclusterrank)
+			parse_fail(ps, f->line, "'%.64s': performance directives belong to a definition", f->name);
+		lex_next(ps);
 		scope_pop(ps);
 	} else {
 		lex_expect(ps, '{', "'{' or ';'");

@@ -1,8 +1,8 @@
 /* parse_init.c - initial values of variables: nested braces, numbers, addresses of symbols.
  *
- * Braces nest exactly as the dimensions do, as ptxas demands.  Bytes are stored up to the last one that is not zero;
- * the zero bytes in between which no text spells out are limited by `gap_left` for the whole module, so that
- * `{{},{},...,{1}}` over a large inner dimension cannot ask for memory that the text did not pay for. */
+ * Braces nest exactly as the dimensions do, as ptxas demands, and every brace but the outermost lists all its
+ * elements: C fills the rest with zeros, ptxas 13.0 moves the following elements up, so nobody can mean it.  The text
+ * thereby spells out every stored byte.  Trailing zero bytes are not stored. */
 #include <stdlib.h>
 
 #include "parse_internal.h"
@@ -13,10 +13,6 @@ static uint8_t *room(struct parse *ps, uint64_t offset, size_t bytes)
 	size_t end = offset + bytes;
 
 	if (end > v->n) {
-		uint64_t gap = offset > v->n ? offset - v->n : 0;
-		if (gap > ps->gap_left)
-			parse_fail(ps, ps->tok.line, "initial values skip too many bytes");
-		ps->gap_left -= gap;
 		if (end > v->cap) {
 			size_t cap = end + end / 2 + 64;
 			void *p = realloc(v->data, cap);
@@ -41,12 +37,13 @@ static void put(struct parse *ps, uint64_t offset, const uint8_t *bytes, size_t 
 		memcpy(room(ps, offset, n), bytes, n);
 }
 
-static void put_int(struct parse *ps, uint64_t offset, uint64_t low, uint64_t high, unsigned n)
+/* The low n bytes of v; beyond eight they are zero, as ptxas has it for .b128. */
+static void put_int(struct parse *ps, uint64_t offset, uint64_t v, unsigned n)
 {
-	uint8_t bytes[16];
+	uint8_t bytes[16] = { 0 };
 
-	for (unsigned i = 0; i < 16; i++)
-		bytes[i] = (uint8_t)((i < 8 ? low : high) >> (8 * (i & 7)));
+	for (unsigned i = 0; i < 8; i++)
+		bytes[i] = (uint8_t)(v >> (8 * i));
 	put(ps, offset, bytes, n);
 }
 
@@ -60,20 +57,18 @@ static void put_value(struct parse *ps, const struct ptx_var *var, uint64_t offs
 		parse_fail(ps, line, "no initial value is allowed for type .%s", ptx_type_name(var->type));
 	if (is_float && (var->type == PTX_T_B32 || var->type == PTX_T_B64))
 		wants_float = true;
-	if (is_float != wants_float)
+	/* ptxas widens no 0f constant: it would store the float's bits in half of the double. */
+	if (is_float != wants_float || (v.kind == CVAL_F32 && n == 8))
 		parse_fail(ps, line, "initial value does not fit type .%s", ptx_type_name(var->type));
 	if (!is_float) {
-		put_int(ps, offset, v.bits, v.kind == CVAL_S64 && v.bits >> 63 ? UINT64_MAX : 0, n);
+		put_int(ps, offset, v.bits, n);
 	} else if (n == 4) {
 		float f = (float)cval_double(v);
 		uint32_t bits;
 		memcpy(&bits, &f, 4);
-		put_int(ps, offset, v.kind == CVAL_F32 ? v.bits : bits, 0, 4);
+		put_int(ps, offset, v.kind == CVAL_F32 ? v.bits : bits, 4);
 	} else {
-		double d = cval_double(v);
-		uint64_t bits;
-		memcpy(&bits, &d, 8);
-		put_int(ps, offset, bits, 0, 8);
+		put_int(ps, offset, v.bits, 8);
 	}
 }
 
@@ -120,7 +115,7 @@ static void masked(struct parse *ps, const struct ptx_var *var, uint64_t offset,
 		shift++;
 	if (shift == 8)
 		parse_fail(ps, line, "mask 0x%llx does not select one byte", (unsigned long long)mask);
-	if (var->type == PTX_T_F32 || var->type == PTX_T_F64 || ptx_type_bytes(var->type) > 8)
+	if (ptx_type_bytes(var->type) != 1)
 		parse_fail(ps, line, "initial value does not fit type .%s", ptx_type_name(var->type));
 	lex_expect(ps, '(', "'('");
 	address(ps, var, offset, ptx_type_bytes(var->type), shift);
@@ -167,12 +162,7 @@ static void level(struct parse *ps, const struct ptx_var *var, struct dims *dims
 	if (at == 0 && dims->unsized)
 		max = PTX_MAX_VAR_BYTES / stride;
 	lex_expect(ps, '{', "'{'");
-	if (lex_accept(ps, '}')) {
-		if (at == 0 && dims->unsized)
-			dims->size[0] = 0;
-		return;
-	}
-	do {
+	while (ps->tok.kind != '}') {
 		if (count == max)
 			parse_fail(ps, ps->tok.line, "more initial values than elements in '%.64s'", var->name);
 		if (at + 1 == dims->n)
@@ -180,7 +170,13 @@ static void level(struct parse *ps, const struct ptx_var *var, struct dims *dims
 		else
 			level(ps, var, dims, at + 1, offset + count * stride);
 		count++;
-	} while (lex_accept(ps, ','));
+		if (!lex_accept(ps, ','))
+			break;
+		if (ps->tok.kind == '}')
+			parse_unexpected(ps, "an initial value");
+	}
+	if (at > 0 && count != max)
+		parse_fail(ps, ps->tok.line, "inner initial values of '%.64s' are incomplete", var->name);
 	lex_expect(ps, '}', "'}' or ','");
 	if (at == 0 && dims->unsized)
 		dims->size[0] = count;

@@ -38,10 +38,12 @@ struct sym {
 	struct binding *ranges;    /* innermost `name<N>` range whose prefix this is */
 	uint32_t len;
 	uint16_t op, mod;          /* enum ptx_op, enum ptx_mod; 0 when it is none */
-	uint16_t sreg;             /* enum ptx_sreg + 1 */
+	uint16_t sreg;             /* enum ptx_sreg + 1; SREG_TRIPLE for %tid and the like, which need an element */
 	uint8_t kw;                /* enum parse_kw */
 	char text[];
 };
+
+enum { SREG_TRIPLE = UINT16_MAX };
 
 static inline struct sym *sym_of(const char *interned)
 {
@@ -149,7 +151,7 @@ struct parse {
 
 	/* the function being parsed */
 	struct ptx_func *fn;
-	struct vec regs, insts, labels, tables, vars, body_params;
+	struct vec regs, insts, labels, tables, vars, body_params, nounroll;
 	uint64_t declared_regs;     /* ranges counted in full */
 	uint32_t loc_file, loc_line;
 
@@ -159,7 +161,6 @@ struct parse {
 	struct vec params;          /* of the parameter list being parsed */
 	struct vec names;           /* of the target list being parsed: struct sym * */
 	uint64_t total_insts;
-	uint64_t gap_left;          /* zero bytes that initializers may still skip, see parse_init.c */
 	uint64_t names_left;        /* variables and labels that `name<N>` may still make */
 };
 
@@ -243,6 +244,6 @@ void body_parse(struct parse *ps);
 void operand_inst(struct parse *ps, struct ptx_inst *in);
 
 /* parse.c */
-void parse_pragma(struct parse *ps);
+bool parse_pragma(struct parse *ps);        /* true when it says "nounroll" */
 
 #endif

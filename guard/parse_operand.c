@@ -2,6 +2,8 @@
  *
  * Which shapes an opcode takes is not checked here beyond what decides the shape itself (calls, branches, array
  * elements): whoever reads the IR checks the operands it understands. */
+#include <stdio.h>
+
 #include "parse_internal.h"
 
 static void simple(struct parse *ps, struct ptx_inst *in, struct ptx_operand *o);
@@ -81,49 +83,30 @@ static void reg_operand(struct parse *ps, struct ptx_operand *o, const struct bi
 	}
 }
 
-static bool sreg_named(struct parse *ps, struct ptx_operand *o, const struct sym *base, const char *suffix)
+/* A special register: `%laneid`, `%tid.x`; the fourth element of a triple is always 0. */
+static void sreg_operand(struct parse *ps, struct ptx_operand *o, const struct sym *sym)
 {
-	char buf[64];
-	size_t n = strlen(suffix);
-	struct sym *sym;
+	char name[64];
+	const struct sym *full;
+	int e;
 
-	if (base->len + n >= sizeof buf)
-		return false;
-	memcpy(buf, base->text, base->len);
-	memcpy(buf + base->len, suffix, n);
-	sym = arena_find(ps->arena, buf, base->len + n);
-	if (!sym || !sym->sreg)
-		return false;
 	o->kind = PTX_O_SREG;
-	o->u.sreg = (enum ptx_sreg)(sym->sreg - 1);
-	return true;
-}
-
-/* A special register: `%laneid`, `%tid.x`, or `%tid` as a vector of four, whose last element is always 0. */
-static bool sreg_operand(struct parse *ps, struct ptx_operand *o, const struct sym *sym)
-{
-	struct ptx_operand items[4] = { { .kind = PTX_O_NONE } };
-
-	if (sym->text[0] != '%')
-		return false;
-	if (sreg_named(ps, o, sym, ""))
-		return true;
-	if (!sreg_named(ps, &items[0], sym, ".x"))
-		return false;
-	sreg_named(ps, &items[1], sym, ".y");
-	sreg_named(ps, &items[2], sym, ".z");
-	items[3] = (struct ptx_operand){ .kind = PTX_O_IMM };
-	if (ps->tok.kind == TOK_DOT) {
-		int e = element(ps->tok.sym);
-		if (e < 0)
-			parse_fail(ps, ps->tok.line, "'%.64s' has no element '.%.64s'", sym->text, ps->tok.sym->text);
-		*o = items[e];
-		lex_next(ps);
-	} else {
-		o->kind = PTX_O_VEC;
-		copy_list(ps, o, items, 4);
+	if (sym->sreg != SREG_TRIPLE) {
+		o->u.sreg = (enum ptx_sreg)(sym->sreg - 1);
+		return;
 	}
-	return true;
+	if (ps->tok.kind != TOK_DOT)
+		parse_fail(ps, ps->tok.line, "special register '%s' can only be read by element", sym->text);
+	e = element(ps->tok.sym);
+	if (e < 0)
+		parse_fail(ps, ps->tok.line, "'%s' has no element '.%.64s'", sym->text, ps->tok.sym->text);
+	snprintf(name, sizeof name, "%s.%c", sym->text, "xyzw"[e]);
+	full = arena_find(ps->arena, name, strlen(name));
+	if (full && full->sreg)
+		o->u.sreg = (enum ptx_sreg)(full->sreg - 1);
+	else
+		o->kind = PTX_O_IMM;
+	lex_next(ps);
 }
 
 static struct binding *lookup(struct parse *ps, struct sym *sym, uint32_t line)
@@ -146,6 +129,9 @@ static int64_t array_index(struct parse *ps, const struct binding *b, uint64_t e
 	if (!expr_starts(ps))
 		parse_fail(ps, ps->tok.line, "array index of '%.64s' is not a constant", sym->text);
 	i = (uint64_t)expr_parse_int(ps);
+	/* ptxas takes a negative index for a large unsigned one of 32 bits. */
+	if (i > INT32_MAX)
+		parse_fail(ps, ps->tok.line, "array index of '%.64s' is out of range", sym->text);
 	lex_expect(ps, ']', "']'");
 	return (int64_t)(i * elem);
 }
@@ -167,12 +153,17 @@ static void name_operand(struct parse *ps, struct ptx_inst *in, struct ptx_opera
 {
 	uint32_t line = ps->tok.line;
 	struct sym *sym = lex_name(ps, "an operand");
-	struct binding *b = lookup(ps, sym, line);
+	struct binding *b;
 	uint64_t elem;
 
+	/* As for ptxas, the name of a special register means it whatever a register range would cover. */
+	if (sym->sreg) {
+		sreg_operand(ps, o, sym);
+		return;
+	}
+	b = lookup(ps, sym, line);
 	if (!b) {
-		if (!sreg_operand(ps, o, sym))
-			parse_fail(ps, line, "undeclared name '%.64s'", sym->text);
+		parse_fail(ps, line, "undeclared name '%.64s'", sym->text);
 	} else if (b->kind == BIND_REG) {
 		reg_operand(ps, o, b, sym);
 	} else if (b->kind == BIND_FUNC) {

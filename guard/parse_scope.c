@@ -3,8 +3,6 @@
  * Each interned name holds the stack of its meanings, innermost first, so a lookup does not search.  A range is one
  * binding under its prefix; its registers come into being when first used, so `%r<200000>` costs nothing.
  * Two meanings of equal depth are an error: ptxas refuses most such texts, and nobody needs the rest. */
-#include <stdlib.h>
-
 #include "parse_internal.h"
 
 enum { MAX_SUFFIX = 24 };  /* digits that a range's index may have, leading zeros included */
@@ -48,6 +46,8 @@ struct binding *scope_bind(struct parse *ps, struct sym *sym, enum bind_kind kin
 {
 	struct binding *b;
 
+	if (sym->sreg)
+		parse_fail(ps, line, "special register '%.64s' cannot be declared", sym->text);
 	refuse_duplicate(ps, sym->top, sym, line);
 	b = new_binding(ps, sym, kind, ps->depth, line);
 	insert(&sym->top, b);

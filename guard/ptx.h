@@ -222,6 +222,8 @@ struct ptx_func {
 	struct ptx_label *labels;   uint32_t nlabels;
 	struct ptx_table *tables;   uint32_t ntables;
 	struct ptx_inst *insts;     uint32_t ninsts;
+	uint32_t *nounroll;         uint32_t nnounroll; /* instructions before which `.pragma "nounroll";` stands, ascending;
+	                                                 * other pragmas are not kept: they change no result */
 	uint32_t maxntid[3], reqntid[3];    /* 0: absent; missing y and z are 1 */
 	uint32_t minnctapersm, maxnctapersm, maxnreg;
 	uint32_t reqnctapercluster[3]; bool explicit_cluster; uint32_t maxclusterrank;

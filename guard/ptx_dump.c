@@ -371,7 +371,7 @@ static void declarations(const struct out *o)
 static void body(const struct out *o)
 {
 	const struct ptx_func *f = o->fn;
-	uint32_t label = 0, file = 0, line = 0;
+	uint32_t label = 0, nounroll = 0, file = 0, line = 0;
 
 	fputs("{\n", o->f);
 	declarations(o);
@@ -379,6 +379,8 @@ static void body(const struct out *o)
 		/* Labels are in the order of the instructions before which they stand. */
 		for (; label < f->nlabels && f->labels[label].inst <= i; label++)
 			fprintf(o->f, "$L%u$:\n", label);
+		for (; nounroll < f->nnounroll && f->nounroll[nounroll] == i; nounroll++)
+			fputs("\t.pragma \"nounroll\";\n", o->f);
 		if (i == f->ninsts)
 			break;
 		if (f->insts[i].loc_file != file || f->insts[i].loc_line != line) {
@@ -403,12 +405,15 @@ static void single(const struct out *o, const char *name, uint32_t v)
 		fprintf(o->f, " .%s %u", name, v);
 }
 
-static void header(const struct out *o)
+static void header(const struct out *o, bool with_directives)
 {
 	const struct ptx_func *f = o->fn;
 
 	fprintf(o->f, "%s%s ", linkage(f->linkage), f->is_entry ? ".entry" : ".func");
 	signature(o, f, f->name);
+	fputs(f->noreturn ? " .noreturn" : "", o->f);
+	if (!f->has_body || !with_directives)
+		return;
 	triple(o, "maxntid", f->maxntid);
 	triple(o, "reqntid", f->reqntid);
 	single(o, "minnctapersm", f->minnctapersm);
@@ -417,7 +422,6 @@ static void header(const struct out *o)
 	triple(o, "reqnctapercluster", f->reqnctapercluster);
 	fputs(f->explicit_cluster ? " .explicitcluster" : "", o->f);
 	single(o, "maxclusterrank", f->maxclusterrank);
-	fputs(f->noreturn ? " .noreturn" : "", o->f);
 }
 
 static void file_name(FILE *f, const char *s)
@@ -443,7 +447,7 @@ void ptx_dump(const struct ptx_module *m, FILE *f)
 	/* Functions before variables: initial values may name functions, bodies come last and may name anything. */
 	for (uint32_t i = 0; i < m->nfuncs; i++) {
 		o.fn = m->funcs[i];
-		header(&o);
+		header(&o, false);
 		fputs(";\n", f);
 	}
 	o.fn = NULL;
@@ -452,7 +456,7 @@ void ptx_dump(const struct ptx_module *m, FILE *f)
 	for (uint32_t i = 0; i < m->nfuncs; i++) {
 		o.fn = m->funcs[i];
 		if (o.fn->has_body) {
-			header(&o);
+			header(&o, true);
 			fputc('\n', f);
 			body(&o);
 		}
