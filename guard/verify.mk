@@ -1,0 +1,15 @@
+# The verifier, the helper process and `agileos guard`.
+
+VERIFY_SRC := guard/verify.c guard/verify_ctl.c guard/verify_stmt.c guard/verify_form.c guard/verify_lex.c guard/verify_flow.c
+VERIFY_OBJ := $(call objs,$(VERIFY_SRC))
+VERIFY_ASAN_OBJ := $(call asan_objs,$(VERIFY_SRC))
+
+build/tests/verify_test: build/obj/tests/guard/verify_test.o $(VERIFY_OBJ)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^
+
+build/tests/verify_test_asan: build/asan/obj/tests/guard/verify_test.o $(VERIFY_ASAN_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(ASAN_FLAGS) -o $@ $^
+
+TESTS += build/tests/verify_test build/tests/verify_test_asan
