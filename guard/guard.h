@@ -42,7 +42,7 @@
  *         (entry block, body)
  *     }
  * Plain registers, which carry no invariant and may be written by any plain instruction: %p<i> .pred, %h<i> .b16, %r<i> .b32, %rd<i> .b64,
- * %q<i> .b128.  Nothing is declared .f32, .u32, ...: the bit-size classes hold every type.  Labels: $L<n>, and $Lkill, the one exit path, textually last:
+ * %q<i> .b128.  Nothing is declared .f32, .u32, ...: the bit-size classes hold every type.  Labels: $L<n> (n from 1), and $Lkill, the one exit path (it may hold forward branches and labels):
  * `ret` is the last statement of a kernel and stands nowhere else; `exit` never occurs (both are `bra $Lkill`).
  * Numbers: decimal, signed, no leading zero (-9223372036854775808 is the smallest); 0f and 0d with 8 and 16 upper-case hex digits.
  * Operands are separated by ", "; a predicated statement is `@%p1 ` or `@!%p1 ` then the opcode; [reg], [reg+imm] (imm > 0), [sym], [sym+imm].
@@ -94,7 +94,7 @@
  *     .param .b64 c0;  .param .b64 c1;  .param .b32 cr;  st.param.b64 [c0], %rd1;  st.param.b64 [c1], %rd2;  call (cr), ag_rt_printf, (c0, c1);  ld.param.b32 %r3, [cr];
  *     }
  * Parameters are read by ld.param [p<i>+imm] with imm inside p<i> and aligned.
- * ag_const, ag_smem_N, ag_dyn, ag_local_N may also be a source of a plain mov.u32 (+imm): an address is only a number.
+ * ag_const, ag_smem_N, ag_dyn, ag_local_N may also be the source of a plain mov.u32 or mov.u64 (+imm, any non-negative): only a number.
  * tests/guard/form/ holds real output of the rewriter.
  *
  * REPORT.  With opt->report a block's fences are followed, before it ends, by a comparison of each address with its fenced self; the first line, kind and
@@ -244,7 +244,7 @@ int guard_result_read(struct guard_result *r, const uint8_t *bytes, size_t len);
  * malloc'd; NULL when `guarded` has no marker. */
 char *guard_compose(const char *guarded, size_t len, int target_sm, const char *const *gate_ptx, uint32_t ngate_ptx, size_t *out_len);
 
-/* The trusted runtime's PTX (ag_rt_*, ag_desc), built from guard/rt/*.cu, embedded. Body only. */
+/* The trusted runtime's PTX (ag_rt_*, ag_desc), built from the sources in guard/rt, embedded. Body only. */
 extern const char guard_runtime_ptx[];
 extern const size_t guard_runtime_ptx_len;
 
