@@ -1,0 +1,253 @@
+/* exec_misc.c - small handlers: rounding modes, scalar fallbacks, special registers, the stack, fences, predicate logic. */
+#include <immintrin.h>
+#include <string.h>
+#include <time.h>
+#include "exec_internal.h"
+
+#define EACH(m, l) for (uint32_t m_ = (m), l = 0; m_ && (l = lane_first(m_), 1); m_ &= m_ - 1)
+
+const op_fn *exec_simd(void)
+{
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")
+		? exec_simd_avx2 : exec_simd_sse2;
+}
+
+const struct op *op_nop(struct warp *w, const struct op *o, uint32_t m)
+{
+	(void)w;
+	(void)m;
+	return o + 1;
+}
+
+/* Runs fn2 with MXCSR z: a rounding mode, flush to zero. */
+const struct op *op_csr(struct warp *w, const struct op *o, uint32_t m)
+{
+	_mm_setcsr(o->z);
+	__asm__ volatile("" ::: "memory");
+	const struct op *next = o->fn2(w, o, m);
+	__asm__ volatile("" ::: "memory");
+	_mm_setcsr(MXCSR_RN);
+	return next;
+}
+
+/* sfn lane by lane.  x: two bits each for d, a, b, c, e: 0 absent, 1 32-bit, 2 64-bit lanes; y goes to sfn. */
+const struct op *op_scalar(struct warp *w, const struct op *o, uint32_t m)
+{
+	const uint32_t refs[4] = { o->a, o->b, o->c, o->e };
+	const uint8_t *src[4];
+	unsigned kind[4];
+	for (int i = 0; i < 4; i++) {
+		kind[i] = o->x >> (2 + 2 * i) & 3;
+		src[i] = kind[i] ? REF(w, refs[i]) : NULL;
+	}
+	EACH(m, l) {
+		uint64_t v[4];
+		for (int i = 0; i < 4; i++)
+			v[i] = kind[i] == 1 ? ((const uint32_t *)src[i])[l] : kind[i] == 2 ? ((const uint64_t *)src[i])[l] : 0;
+		uint64_t r = o->sfn(v, o->y);
+		if ((o->x & 3) == 1)
+			R32(w, o->d)[l] = (uint32_t)r;
+		else
+			R64(w, o->d)[l] = r;
+	}
+	return o + 1;
+}
+
+/* --- special registers -------------------------------------------------------------------------- */
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Values that are the same for all lanes. */
+static uint64_t sreg_uniform(const struct warp *w, uint32_t s)
+{
+	const struct cta *c = w->cta;
+	const struct grid *g = c->grid;
+	const struct exec_launch *l = g->l;
+	switch (s) {
+	case PTX_SR_ntid_x: return l->block[0];
+	case PTX_SR_ntid_y: return l->block[1];
+	case PTX_SR_ntid_z: return l->block[2];
+	case PTX_SR_ctaid_x: case PTX_SR_clusterid_x: return c->ctaid[0];
+	case PTX_SR_ctaid_y: case PTX_SR_clusterid_y: return c->ctaid[1];
+	case PTX_SR_ctaid_z: case PTX_SR_clusterid_z: return c->ctaid[2];
+	case PTX_SR_nctaid_x: case PTX_SR_nclusterid_x: return l->grid[0];
+	case PTX_SR_nctaid_y: case PTX_SR_nclusterid_y: return l->grid[1];
+	case PTX_SR_nctaid_z: case PTX_SR_nclusterid_z: return l->grid[2];
+	case PTX_SR_cluster_nctaid_x: case PTX_SR_cluster_nctaid_y: case PTX_SR_cluster_nctaid_z: return 1;
+	case PTX_SR_cluster_nctarank: return 1;
+	case PTX_SR_warpid: return w->index;
+	case PTX_SR_nwarpid: return 64;
+	case PTX_SR_smid: return c->linear % 132;
+	case PTX_SR_nsmid: return 132;
+	case PTX_SR_gridid: return l->grid_id;
+	case PTX_SR_clock: return (uint32_t)__rdtsc();
+	case PTX_SR_clock_hi: return __rdtsc() >> 32;
+	case PTX_SR_clock64: return __rdtsc();
+	case PTX_SR_globaltimer: return now_ns();
+	case PTX_SR_globaltimer_lo: return (uint32_t)now_ns();
+	case PTX_SR_globaltimer_hi: return now_ns() >> 32;
+	case PTX_SR_envreg1: return g->workspace >> 32;
+	case PTX_SR_envreg2: return (uint32_t)g->workspace;
+	case PTX_SR_total_smem_size: case PTX_SR_aggr_smem_size: return c->shared_size;
+	case PTX_SR_dynamic_smem_size: return l->dyn_shared;
+	default: return 0;
+	}
+}
+
+/* x: the register, y: 1 for 32-bit lanes, 2 for 64-bit lanes. */
+const struct op *op_sreg(struct warp *w, const struct op *o, uint32_t m)
+{
+	uint32_t v[WARP], per_lane = 1;
+	for (uint32_t l = 0; l < WARP && per_lane; l++) {
+		switch (o->x) {
+		case PTX_SR_tid_x: v[l] = w->tid[0][l]; break;
+		case PTX_SR_tid_y: v[l] = w->tid[1][l]; break;
+		case PTX_SR_tid_z: v[l] = w->tid[2][l]; break;
+		case PTX_SR_laneid: v[l] = l; break;
+		case PTX_SR_lanemask_eq: v[l] = 1u << l; break;
+		case PTX_SR_lanemask_lt: v[l] = (1u << l) - 1; break;
+		case PTX_SR_lanemask_le: v[l] = (2u << l) - 1; break;
+		case PTX_SR_lanemask_ge: v[l] = ~((1u << l) - 1); break;
+		case PTX_SR_lanemask_gt: v[l] = ~((2u << l) - 1); break;
+		default: per_lane = 0;
+		}
+	}
+	uint64_t u = per_lane ? 0 : sreg_uniform(w, o->x);
+	EACH(m, l) {
+		uint64_t r = per_lane ? v[l] : u;
+		if (o->y == 1)
+			R32(w, o->d)[l] = (uint32_t)r;
+		else
+			R64(w, o->d)[l] = r;
+	}
+	return o + 1;
+}
+
+/* --- stack -------------------------------------------------------------------------------------- */
+
+/* d = base of this frame's local variables + imm; y: lanes. */
+static void put_uniform(struct warp *w, const struct op *o, uint32_t m, uint64_t v)
+{
+	EACH(m, l) {
+		if (o->y == 1)
+			R32(w, o->d)[l] = (uint32_t)v;
+		else
+			R64(w, o->d)[l] = v;
+	}
+}
+
+const struct op *op_local_addr(struct warp *w, const struct op *o, uint32_t m)
+{
+	put_uniform(w, o, m, w->frame->local_base + (uint64_t)o->imm);
+	return o + 1;
+}
+
+const struct op *op_dyn_base(struct warp *w, const struct op *o, uint32_t m)
+{
+	put_uniform(w, o, m, w->cta->grid->f->dyn_base + (uint64_t)o->imm);
+	return o + 1;
+}
+
+/* a: size per lane (lanes z: 1 or 2), imm: alignment. */
+const struct op *op_alloca(struct warp *w, const struct op *o, uint32_t m)
+{
+	uint64_t size = 0, align = (uint64_t)o->imm, top;
+	EACH(m, l) {
+		uint64_t s = o->z == 1 ? R32(w, o->a)[l] : R64(w, o->a)[l];
+		size = s > size ? s : size;
+	}
+	top = ((uint64_t)w->frame->local_top + align - 1) & ~(align - 1);
+	if (size > STACK_EXTRA || top + size > w->cta->local_stride)
+		exec_raise(w, o, lane_first(m), CUDA_ERROR_HARDWARE_STACK_ERROR, 0, "alloca of %llu bytes", (unsigned long long)size);
+	w->frame->local_top = (uint32_t)(top + size);
+	put_uniform(w, o, m, top);
+	return o + 1;
+}
+
+/* x: 0 stacksave into d, 1 stackrestore from a.  A restore by only some of the lanes frees nothing: the others may
+ * hold memory above it. */
+const struct op *op_stack(struct warp *w, const struct op *o, uint32_t m)
+{
+	if (!o->x) {
+		put_uniform(w, o, m, w->frame->local_top);
+	} else if (!(w->frame->live & ~m)) {
+		uint64_t v = o->y == 1 ? R32(w, o->a)[lane_first(m)] : R64(w, o->a)[lane_first(m)];
+		if (v < w->frame->local_top && v >= w->frame->local_base + w->frame->f->local_bytes)
+			w->frame->local_top = (uint32_t)v;
+	}
+	return o + 1;
+}
+
+/* --- waiting ------------------------------------------------------------------------------------ */
+
+/* A sleeping thread gives its time to whoever it waits for. */
+const struct op *op_nanosleep(struct warp *w, const struct op *o, uint32_t m)
+{
+	(void)m;
+	w->budget = 0;
+	w->spins += 1u << 12;
+	w->spun += 64;
+	return o + 1;
+}
+
+const struct op *op_fence(struct warp *w, const struct op *o, uint32_t m)
+{
+	(void)w;
+	(void)m;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return o + 1;
+}
+
+const struct op *op_activemask(struct warp *w, const struct op *o, uint32_t m)
+{
+	EACH(m, l) R32(w, o->d)[l] = m;
+	return o + 1;
+}
+
+/* --- predicates as values ------------------------------------------------------------------------ */
+
+/* d = a ^ z (mask words). */
+const struct op *op_pmov(struct warp *w, const struct op *o, uint32_t m)
+{
+	uint32_t v = PRED(w, o->a) ^ o->z;
+	PRED(w, o->d) = (PRED(w, o->d) & ~m) | (v & m);
+	return o + 1;
+}
+
+/* d = a op b, each with its negation in y and z. */
+const struct op *op_plogic(struct warp *w, const struct op *o, uint32_t m)
+{
+	uint32_t a = PRED(w, o->a) ^ o->y, b = PRED(w, o->b) ^ o->z;
+	uint32_t v = o->x == CB_AND ? a & b : o->x == CB_OR ? a | b : a ^ b;
+	PRED(w, o->d) = (PRED(w, o->d) & ~m) | (v & m);
+	return o + 1;
+}
+
+/* --- 128-bit registers --------------------------------------------------------------------------- */
+
+const struct op *op_mov128(struct warp *w, const struct op *o, uint32_t m)
+{
+	EACH(m, l) memmove(REF(w, o->d) + 16 * l, REF(w, o->a) + 16 * l, 16);
+	return o + 1;
+}
+
+const struct op *op_pack128(struct warp *w, const struct op *o, uint32_t m)
+{
+	EACH(m, l) {
+		uint64_t v[2] = { R64(w, o->a)[l], R64(w, o->b)[l] };
+		memcpy(REF(w, o->d) + 16 * l, v, 16);
+	}
+	return o + 1;
+}
+
+/* x: 0 the lower half, 1 the upper. */
+const struct op *op_half128(struct warp *w, const struct op *o, uint32_t m)
+{
+	EACH(m, l) memcpy(&R64(w, o->d)[l], REF(w, o->a) + 16 * l + 8 * o->x, 8);
+	return o + 1;
+}
