@@ -15,8 +15,11 @@
 #ifndef AG_ADAPTER_H
 #define AG_ADAPTER_H
 
-#include <stdint.h>
+#ifndef __CUDA_API_VERSION_INTERNAL
+#define __CUDA_API_VERSION_INTERNAL
+#endif
 #include <cuda.h>
+#include <stdint.h>
 
 struct ag_driver;
 

@@ -15,6 +15,7 @@
  * Granting inside the current extent replaces sink mappings; that needs the session's GPU work to be drained (bounded wait, AG_DRAIN_MS); when it does not drain, the extent is
  * doubled instead, which no running kernel can see.
  * Granules are scrubbed (zeroed) before they are mapped into a window.
+ * The first granule of a window is the worker's scratch for that client (launch workspaces): kernels may reach it, it is never granted and not covered.
  */
 #ifndef AG_ALLOC_ALLOC_H
 #define AG_ALLOC_ALLOC_H
@@ -68,6 +69,7 @@ int window_open(const struct ag_driver *d, unsigned k, struct window **out, int 
 void window_close(struct window *w);                 /* unmaps and frees everything; the session's work must be over */
 uint64_t window_base(const struct window *w);
 uint64_t window_extent(const struct window *w);
+bool window_broken(const struct window *w);          /* a hole could not be filled again: the session must end before its kernels run on */
 struct window_stats window_stats(const struct window *w);
 /* Grants at least `bytes` of scrubbed device memory (or host memory: *host_fd gets a new memfd, owned by the window). `drain(arg, ms)`: returns true once the session's
  * GPU work is over. CUresult; CUDA_ERROR_OUT_OF_MEMORY changes nothing. */

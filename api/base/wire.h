@@ -93,6 +93,7 @@ typedef uint64_t ag_id;
  * client: maps the window's mirror; ag_mapped { ok }.  If the address range is taken there, ok = 0 and the worker offers another window (ag_welcome again, at most
  * 8 times).  Afterwards the socket carries only ag_hostfd (worker -> client, when host memory grows, + one descriptor) and its closing: either side's end of life. */
 struct ag_hello { uint32_t magic, version; uint32_t pid; uint32_t flags; char program[64]; };
+#define AG_HELLO_STATUS 1u               /* hello.flags: no session; the worker answers with lines of text, one per message, and closes (`agileos status`) */
 struct ag_extent { uint64_t addr, bytes; };
 struct ag_welcome {
 	uint32_t magic, version;

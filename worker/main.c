@@ -1,0 +1,398 @@
+/* main.c - the program `agileos`: its commands, and the worker's main thread.  Owns struct worker.
+ *
+ * PROCESS MODEL
+ *
+ *   agileos worker      one process, one GPU context
+ *     main thread       accepts connections, watches every session's socket for its end, signals, the health of the context
+ *     session threads   one per client process (session.c): handshake, then ring -> permit -> decode -> check -> invoke -> reply, then teardown
+ *     driver's threads  as the driver likes; softgpu has one pool
+ *   guard zygote        started before everything else: no GPU, no threads, no privileges; forks one child per module to rewrite, to verify
+ *                       and to compile (guard/helper.c).  What it says is hostile input; only the verifier's word is believed.
+ *
+ * TRUST.  Everything that comes out of a client's socket, ring or memory is hostile (docs/THREATS.md).  A client can end its own session, at any
+ * moment and in any way, and nothing else: no lock is held while waiting for a client or for one client's GPU work, no message is read twice, every
+ * address is checked against the client's window, and what its kernels may touch is decided by the guarded code itself.
+ *
+ * LIFE.  A daemon serves until SIGTERM or SIGINT.  A private worker (--private) was started by a client for its process tree and ends with its last client.
+ * If the context itself dies (hardware), every session ends with that error and the worker ends, non-zero.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "guard/helper.h"
+#include "session.h"
+#include "socket.h"
+
+#ifndef AG_VERSION
+#define AG_VERSION "0.1"
+#endif
+#define WATCHED_MAX 1024
+#define HEALTH_MS 100                /* how often an idle worker looks whether its context lives */
+#define PRIVATE_START_MS 60000       /* a private worker that nobody connects to ends */
+#define STOP_MS 20000
+
+struct worker the_worker;
+
+void worker_log(const char *fmt, ...)
+{
+	char line[700];
+	va_list ap;
+
+	va_start(ap, fmt);
+	int n = vsnprintf(line, sizeof line - 1, fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		return;
+	if ((size_t)n > sizeof line - 2)
+		n = sizeof line - 2;
+	for (int i = 0; i < n; i++)
+		if ((unsigned char)line[i] < ' ')
+			line[i] = ' ';
+	line[n] = 0;
+	fprintf(stderr, "agileos worker: %s\n", line);
+}
+
+/* --- the main thread --------------------------------------------------------------------------------- */
+
+static void *session_thread(void *arg)
+{
+	session_run(&the_worker, (int)(intptr_t)arg);
+	return NULL;
+}
+
+static void accept_client(struct worker *w)
+{
+	pthread_t t;
+	int sock = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+	if (sock < 0)
+		return;
+	if (pthread_create(&t, NULL, session_thread, (void *)(intptr_t)sock)) {
+		worker_log("no thread for a client: %s", strerror(errno));
+		close(sock);
+		return;
+	}
+	pthread_detach(t);
+}
+
+/* A socket that became readable has closed, or says what no client says: either way its session ends. */
+static void hang_up(struct worker *w, int sock)
+{
+	pthread_mutex_lock(&w->lock);
+	for (struct session *s = w->sessions; s; s = s->next) {
+		if (s->serving && s->sock == sock) {
+			s->polled = false;
+			s->hangup = 1;
+			ring_wake(s->shm);
+		}
+	}
+	pthread_mutex_unlock(&w->lock);
+}
+
+static unsigned watch_list(struct worker *w, struct pollfd *p, unsigned n, unsigned max)
+{
+	pthread_mutex_lock(&w->lock);
+	for (struct session *s = w->sessions; s && n < max; s = s->next)
+		if (s->polled)
+			p[n++] = (struct pollfd){ .fd = s->sock, .events = POLLIN | POLLRDHUP };
+	pthread_mutex_unlock(&w->lock);
+	return n;
+}
+
+static unsigned session_count(struct worker *w)
+{
+	pthread_mutex_lock(&w->lock);
+	unsigned n = w->nsessions;
+	pthread_mutex_unlock(&w->lock);
+	return n;
+}
+
+/* A dead context never writes a completion word: somebody has to ask for the sake of clients that only wait. */
+static void look_at_context(struct worker *w)
+{
+	CUresult r = w->d->cuStreamQuery(w->control);
+
+	if (context_error(r))
+		context_died(w, r);
+}
+
+static void end_sessions(struct worker *w)
+{
+	w->stopping = 1;
+	for (int i = 0; session_count(w) && i < STOP_MS / 10; i++) {
+		pthread_mutex_lock(&w->lock);
+		for (struct session *s = w->sessions; s; s = s->next) {
+			s->hangup = 1;
+			if (s->serving)
+				ring_wake(s->shm);
+			else
+				shutdown(s->sock, SHUT_RDWR);
+		}
+		pthread_mutex_unlock(&w->lock);
+		usleep(10000);
+	}
+}
+
+static int main_loop(struct worker *w, int signals)
+{
+	static struct pollfd p[WATCHED_MAX];
+	unsigned waited = 0;
+	bool had_client = false;
+
+	for (;;) {
+		p[0] = (struct pollfd){ .fd = w->listen_fd, .events = POLLIN };
+		p[1] = (struct pollfd){ .fd = w->wake_fd, .events = POLLIN };
+		p[2] = (struct pollfd){ .fd = signals, .events = POLLIN };
+		unsigned n = watch_list(w, p, 3, WATCHED_MAX), sessions = session_count(w);
+		had_client |= sessions > 0;
+		if (w->private_mode && !sessions && (had_client ? w->ended_sessions > 0 : waited > PRIVATE_START_MS))
+			return 0;
+		if (w->dead && !sessions)
+			return 1;
+		int r = poll(p, n, sessions || (w->private_mode && !had_client) ? HEALTH_MS : -1);
+		if (r < 0 && errno != EINTR)
+			return 1;
+		waited += r == 0 ? HEALTH_MS : 0;
+		if (r <= 0) {
+			look_at_context(w);
+			continue;
+		}
+		eventfd_t v;
+		if (p[1].revents && eventfd_read(w->wake_fd, &v))
+			return 1;
+		if (p[2].revents)
+			return 0;
+		for (unsigned i = 3; i < n; i++)
+			if (p[i].revents)
+				hang_up(w, p[i].fd);
+		if (p[0].revents)
+			accept_client(w);
+	}
+}
+
+/* --- starting ----------------------------------------------------------------------------------------------- */
+
+struct options { const char *socket, *group, *device; int listen_fd; bool private_mode, unguarded; };
+
+static int usage(void)
+{
+	fputs("usage: agileos worker [--socket PATH] [--group NAME] [--device gpu|soft|auto] [--unguarded]   serve clients\n"
+	      "       agileos status [--socket PATH]            what a worker is doing\n"
+	      "       agileos run [--] COMMAND ...              run a dynamically linked CUDA program on AgileOS\n"
+	      "       agileos guard IN.ptx -o OUT.ptx           rewrite; agileos guard --verify OUT.ptx: judge\n"
+	      "       agileos version\n", stderr);
+	return 2;
+}
+
+static bool parse_options(int argc, char **argv, struct options *o)
+{
+	const char *env = getenv("AGILEOS_DEVICE");
+
+	*o = (struct options){ .device = env && *env ? env : "auto", .listen_fd = -1 };
+	for (int i = 1; i < argc; i++) {
+		const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
+		if (!strcmp(a, "--private"))
+			o->private_mode = true;
+		else if (!strcmp(a, "--unguarded"))
+			o->unguarded = true;
+		else if (!v)
+			return false;
+		else if (!strcmp(a, "--socket"))
+			o->socket = argv[++i];
+		else if (!strcmp(a, "--group"))
+			o->group = argv[++i];
+		else if (!strcmp(a, "--device"))
+			o->device = argv[++i];
+		else if (!strcmp(a, "--listen-fd"))
+			o->listen_fd = atoi(argv[++i]);
+		else
+			return false;
+	}
+	return true;
+}
+
+static bool in_path(char *out, size_t bytes, const char *name)
+{
+	const char *p = getenv("PATH");
+
+	while (p && *p) {
+		size_t n = strcspn(p, ":");
+		if (n && snprintf(out, bytes, "%.*s/%s", (int)n, p, name) < (int)bytes && access(out, X_OK) == 0)
+			return true;
+		p += n + (p[n] == ':');
+	}
+	return false;
+}
+
+/* ptxas compiles in the helper, under limits; without it the driver's own compiler does, inside the worker. */
+static const char *find_ptxas(char *path, size_t bytes)
+{
+	const char *env = getenv("AGILEOS_PTXAS"), *home = getenv("CUDA_HOME");
+	const char *dirs[] = { home, AG_BUILD_PREFIX "/cuda", "/usr/local/cuda" };
+
+	if (env && *env)
+		return env;
+	for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++)
+		if (dirs[i] && *dirs[i] && snprintf(path, bytes, "%s/bin/ptxas", dirs[i]) < (int)bytes && access(path, X_OK) == 0)
+			return path;
+	return in_path(path, bytes, "ptxas") ? path : NULL;
+}
+
+static bool open_socket(struct worker *w, const struct options *o)
+{
+	if (o->listen_fd >= 0) {
+		struct sockaddr_un a;
+		socklen_t n = sizeof a;
+		w->listen_fd = o->listen_fd;
+		if (getsockname(o->listen_fd, (struct sockaddr *)&a, &n) || a.sun_family != AF_UNIX) {
+			worker_log("--listen-fd %d is no Unix socket", o->listen_fd);
+			return false;
+		}
+		if (n > offsetof(struct sockaddr_un, sun_path))
+			snprintf(w->socket_path, sizeof w->socket_path, "%s", a.sun_path);
+		return true;
+	}
+	if (o->socket ? snprintf(w->socket_path, sizeof w->socket_path, "%s", o->socket) >= (int)sizeof w->socket_path
+	              : !socket_default(w->socket_path)) {
+		worker_log("no place for the socket: give --socket PATH (at most 107 bytes), or set XDG_RUNTIME_DIR");
+		return false;
+	}
+	w->listen_fd = socket_listen(w->socket_path, w->has_group ? &w->group : NULL);
+	return w->listen_fd >= 0;
+}
+
+static bool find_group(struct worker *w, const char *name)
+{
+	struct group *g = name ? getgrnam(name) : NULL;
+
+	if (!name)
+		return true;
+	if (!g) {
+		worker_log("no group %s", name);
+		return false;
+	}
+	w->group = g->gr_gid;
+	w->has_group = true;
+	return true;
+}
+
+static void close_socket(struct worker *w)
+{
+	close(w->listen_fd);
+	if (!w->socket_path[0])
+		return;
+	unlink(w->socket_path);
+	/* A private worker's directory was made for it alone. */
+	char *slash = strrchr(w->socket_path, '/');
+	if (w->private_mode && slash && slash != w->socket_path) {
+		*slash = 0;
+		rmdir(w->socket_path);
+	}
+}
+
+int worker_main(int argc, char **argv)
+{
+	struct worker *w = &the_worker;
+	struct options o;
+	char ptxas[4096];
+	sigset_t set;
+
+	if (!parse_options(argc, argv, &o))
+		return usage();
+	clock_gettime(CLOCK_MONOTONIC, &w->started);
+	pthread_mutex_init(&w->lock, NULL);
+	w->uid = geteuid();
+	w->private_mode = o.private_mode;
+	w->unguarded = o.unguarded;
+	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (w->wake_fd < 0 || !find_group(w, o.group) || !open_socket(w, &o))
+		return 1;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	signal(SIGPIPE, SIG_IGN);
+	const char *compiler = strcmp(o.device, "soft") ? find_ptxas(ptxas, sizeof ptxas) : NULL;
+	w->has_ptxas = compiler != NULL;
+	w->helper = guard_helper_start(compiler);      /* before any thread, and before there is a context to inherit */
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	int signals = signalfd(-1, &set, SFD_CLOEXEC);
+	if (!w->helper || signals < 0) {
+		worker_log("cannot start the guard's helper process");
+		close_socket(w);
+		return 1;
+	}
+	int status = driver_open(w, o.device) ? 1 : 0;
+	if (!status) {
+		if (w->unguarded)
+			worker_log("WARNING: UNGUARDED: kernels are not fenced, any client can read, write and crash everything; for demonstrations only");
+		services_open(w);
+		if (!w->private_mode)
+			worker_log("serving %s at %s", w->info.name, w->socket_path);
+		status = main_loop(w, signals);
+		end_sessions(w);
+		services_close(w);
+		if (!session_count(w))
+			driver_close(w);
+	}
+	close_socket(w);
+	guard_helper_stop(w->helper);
+	return status;
+}
+
+/* --- the other commands -------------------------------------------------------------------------------------- */
+
+/* For programs linked with the shared libraries: ours come first. */
+static int run_main(int argc, char **argv)
+{
+	char exe[4096], dir[8192];
+	int at = argc > 1 && !strcmp(argv[1], "--") ? 2 : 1;
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+
+	if (at >= argc)
+		return usage();
+	if (n <= 0)
+		return 1;
+	exe[n] = 0;
+	const char *old = getenv("LD_LIBRARY_PATH");
+	*strrchr(exe, '/') = 0;
+	snprintf(dir, sizeof dir, "%s/../lib%s%s", exe, old && *old ? ":" : "", old ? old : "");
+	setenv("LD_LIBRARY_PATH", dir, 1);
+	execvp(argv[at], argv + at);
+	fprintf(stderr, "agileos: %s: %s\n", argv[at], strerror(errno));
+	return 127;
+}
+
+static int version_main(void)
+{
+	printf("agileos %s, wire %u, guard %u\n", AG_VERSION, AG_WIRE_VERSION, GUARD_VERSION);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *command = argc > 1 ? argv[1] : "";
+
+	if (guard_is_zygote(argc, argv))
+		return guard_zygote_main(argc, argv);
+	if (!strcmp(command, "worker"))
+		return worker_main(argc - 1, argv + 1);
+	if (!strcmp(command, "status"))
+		return status_main(argc - 1, argv + 1);
+	if (!strcmp(command, "run"))
+		return run_main(argc - 1, argv + 1);
+	if (!strcmp(command, "guard"))
+		return guard_cli(argc - 1, argv + 1);
+	if (!strcmp(command, "version") || !strcmp(command, "--version"))
+		return version_main();
+	return usage();
+}

@@ -1,0 +1,44 @@
+# The worker and the program agileos: everything trusted but the guard's own processes.
+# Other fragments' lists are not there yet when this one is read, so files are named by pattern.
+WORKER_SRC := $(filter-out worker/main.c,$(sort $(wildcard worker/*.c)))
+WORKER_OBJ := $(call objs,$(WORKER_SRC))
+WORKER_SOFT_OBJ := $(call objs,$(sort $(wildcard worker/softgpu/soft_*.c worker/softgpu/exec_*.c)))
+WORKER_GUARD_OBJ := $(call objs,$(filter-out guard/tool_main.c,$(sort $(wildcard guard/*.c)))) build/obj/build/gen/guard_runtime.o
+WORKER_GEN_OBJ := $(patsubst %,build/obj/build/gen/%.o,worker_table worker_auto driver_none driver_nv driver_soft)
+WORKER_GEN := $(addprefix build/gen/,driver.h msg.h worker_calls.h)
+
+$(WORKER_OBJ) build/obj/worker/main.o $(call asan_objs,$(WORKER_SRC)): | $(WORKER_GEN) build/gen/build_id.h
+
+# What decides a module's guarded form is part of its name in the cache.
+build/gen/build_id.h: $(sort $(wildcard guard/*.c guard/*.h guard/*.def guard/rt/*.cu worker/prepared.c worker/cache.c))
+	@mkdir -p $(@D)
+	@echo "#define AG_BUILD_ID \"$$(cat $^ | sha256sum | cut -c1-32)\"" > $@
+
+# mimalloc is the worker's allocator where it is installed; the library travels with the binary.
+MIMALLOC := $(firstword $(wildcard $(shell $(CC) -print-file-name=libmimalloc.so)))
+ifneq ($(MIMALLOC),)
+MIMALLOC_SONAME := $(notdir $(basename $(realpath $(MIMALLOC))))
+MIMALLOC_COPY := build/lib/$(MIMALLOC_SONAME)
+MIMALLOC_LINK := -Wl,--no-as-needed -Lbuild/lib -l:$(MIMALLOC_SONAME) -Wl,--as-needed -Wl,-rpath,'$$ORIGIN/../lib'
+$(MIMALLOC_COPY): $(realpath $(MIMALLOC))
+	@mkdir -p $(@D)
+	cp -f $< $@
+endif
+
+build/bin/agileos: build/obj/worker/main.o $(WORKER_OBJ) $(WINDOW_OBJ) $(ADAPTERS_OBJ) $(WORKER_GUARD_OBJ) $(WORKER_SOFT_OBJ) $(WORKER_GEN_OBJ) | $(MIMALLOC_COPY)
+	@mkdir -p $(@D)
+	$(CC) -pthread -o $@ $^ $(MIMALLOC_LINK) -lm -ldl
+
+ifneq ($(wildcard guard/rt/*.mk guard/rt.mk build/gen/guard_runtime.c),)
+BINS += build/bin/agileos
+endif
+
+build/obj/tests/alloc/window_soft.o: tests/alloc/window_test.c | build/gen/driver.h
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(CPPFLAGS) -DWINDOW_ON_SOFT -MMD -MP -c $< -o $@
+
+build/tests/window_soft: build/obj/tests/alloc/window_soft.o $(WINDOW_OBJ) $(WORKER_SOFT_OBJ) $(PTX_OBJ) $(WORKER_GEN_OBJ:%worker_table.o=)
+	@mkdir -p $(@D)
+	$(CC) -pthread -o $@ $^ -lm
+
+TESTS += build/tests/window_soft
