@@ -4,3 +4,28 @@ PTX_SRC := $(addprefix guard/,lex.c parse.c parse_body.c parse_decl.c parse_expr
 	parse_operand.c parse_scope.c ptx_dump.c ptx_mem.c ptx_tables.c)
 PTX_OBJ := $(call objs,$(PTX_SRC))
 PTX_ASAN_OBJ := $(call asan_objs,$(PTX_SRC))
+
+build/tests/guard_parse: build/obj/tests/guard/parse_test.o $(PTX_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $^ -o $@
+
+build/tests/guard_parse_asan: build/asan/obj/tests/guard/parse_test.o $(PTX_ASAN_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(ASAN_FLAGS) $^ -o $@
+
+TESTS += build/tests/guard_parse build/tests/guard_parse_asan
+
+# The same texts, and real compiler output, through ptxas: both must read them alike.
+PTX_CORPUS := build/tests/guard/corpus.ptx build/tests/guard/corpus_debug.ptx
+build/tests/guard/corpus.ptx: tests/guard/parse/corpus.cu
+	@mkdir -p $(@D)
+	$(NVCC) -ptx -arch=sm_90 -lineinfo -rdc=true $< -o $@
+build/tests/guard/corpus_debug.ptx: tests/guard/parse/corpus.cu
+	@mkdir -p $(@D)
+	$(NVCC) -ptx -arch=sm_90 -G $< -o $@
+
+build/tests/guard_parse_ptxas: build/tests/guard_parse tests/guard/parse_ptxas.lua $(PTX_CORPUS)
+	@printf '#!/bin/sh\nexec %s tests/guard/parse_ptxas.lua build/tests/guard_parse build/tests/guard/parse %s\n' \
+		'$(LUA)' '$(PTX_CORPUS)' > $@ && chmod +x $@
+
+TESTS += build/tests/guard_parse_ptxas

@@ -281,6 +281,7 @@ static void lex_ident(struct parse *ps)
 	ps->p = p;
 }
 
+/* Up to the next quote: a backslash is a character like any other, as for ptxas. */
 static void lex_string(struct parse *ps)
 {
 	const char *start = ++ps->p;
@@ -289,8 +290,6 @@ static void lex_string(struct parse *ps)
 		check_ascii(ps, (unsigned char)*ps->p);
 		if (*ps->p == '\n')
 			parse_fail(ps, ps->tok.line, "string without an end");
-		if (*ps->p == '\\' && ps->end - ps->p >= 2 && ps->p[1] != '\n')
-			ps->p++;
 		ps->p++;
 	}
 	if (ps->p >= ps->end)

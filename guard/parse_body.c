@@ -208,7 +208,8 @@ static void predicated(struct parse *ps)
 static bool declares(const struct sym *sym)
 {
 	switch (sym->mod) {
-	case PTX_MOD_const: case PTX_MOD_global: case PTX_MOD_local: case PTX_MOD_param: case PTX_MOD_shared: case PTX_MOD_weak:
+	case PTX_MOD_const: case PTX_MOD_global: case PTX_MOD_local: case PTX_MOD_param: case PTX_MOD_shared:
+	case PTX_MOD_weak:
 		return true;
 	default:
 		return sym->kw == KW_reg || sym->kw == KW_visible || sym->kw == KW_extern || sym->kw == KW_common ||

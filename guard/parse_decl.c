@@ -311,7 +311,8 @@ static void declare(struct parse *ps, const struct decl *d, struct sym *sym, str
 }
 
 /* `name<N>`: name0 to nameN-1. */
-static void declare_numbered(struct parse *ps, const struct decl *d, struct sym *prefix, uint32_t count, struct dims *dims)
+static void declare_numbered(struct parse *ps, const struct decl *d, struct sym *prefix, uint32_t count,
+	struct dims *dims)
 {
 	/* Long prefixes count more: the names' bytes must stay in proportion to the text. */
 	uint64_t cost = (uint64_t)count * (1 + prefix->len / 64);

@@ -131,8 +131,8 @@ static bool directive(struct parse *ps, struct ptx_func *f)
 	case KW_pragma:
 		parse_pragma(ps);
 		return true;
-	case KW_maxntid: case KW_reqntid: case KW_minnctapersm: case KW_maxnctapersm: case KW_maxnreg: case KW_local_maxnreg:
-	case KW_noreturn: case KW_reqnctapercluster: case KW_explicitcluster: case KW_maxclusterrank:
+	case KW_maxntid: case KW_reqntid: case KW_minnctapersm: case KW_maxnctapersm: case KW_maxnreg:
+	case KW_local_maxnreg: case KW_noreturn: case KW_reqnctapercluster: case KW_explicitcluster: case KW_maxclusterrank:
 	case KW_blocksareclusters: case KW_abi_preserve: case KW_abi_preserve_control:
 		break;
 	default:

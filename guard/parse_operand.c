@@ -8,7 +8,7 @@
 
 static void simple(struct parse *ps, struct ptx_inst *in, struct ptx_operand *o);
 
-static struct ptx_operand *copy_list(struct parse *ps, struct ptx_operand *o, const struct ptx_operand *items, unsigned n)
+static void copy_list(struct parse *ps, struct ptx_operand *o, const struct ptx_operand *items, unsigned n)
 {
 	o->nlist = (uint8_t)n;
 	o->list = NULL;
@@ -16,7 +16,6 @@ static struct ptx_operand *copy_list(struct parse *ps, struct ptx_operand *o, co
 		o->list = parse_alloc(ps, n * sizeof *items);
 		memcpy(o->list, items, n * sizeof *items);
 	}
-	return o->list;
 }
 
 static void constant(struct parse *ps, struct ptx_operand *o)

@@ -2,7 +2,8 @@
  *
  * Each interned name holds the stack of its meanings, innermost first, so a lookup does not search.  A range is one
  * binding under its prefix; its registers come into being when first used, so `%r<200000>` costs nothing.
- * Two meanings of equal depth are an error: ptxas refuses most such texts, and nobody needs the rest. */
+ * Where it would take a rule to choose (two ranges of different prefix, a name and a range in one scope) the text is
+ * refused: compilers do not write that, and ptxas does not follow the scopes there. */
 #include "parse_internal.h"
 
 enum { MAX_SUFFIX = 24 };  /* digits that a range's index may have, leading zeros included */
@@ -23,7 +24,8 @@ static void insert(struct binding **top, struct binding *b)
 	*top = b;
 }
 
-static struct binding *new_binding(struct parse *ps, struct sym *sym, enum bind_kind kind, unsigned depth, uint32_t line)
+static struct binding *new_binding(struct parse *ps, struct sym *sym, enum bind_kind kind, unsigned depth,
+	uint32_t line)
 {
 	struct binding *b = parse_alloc(ps, sizeof *b);
 
@@ -134,9 +136,10 @@ static struct binding *find_range(struct parse *ps, const struct sym *sym, uint3
 			scale *= 10;
 		prefix = arena_find(ps->arena, sym->text, at);
 		for (struct binding *b = prefix ? prefix->ranges : NULL; b; b = b->outer) {
-			if (value >= b->index || (best && b->depth < best->depth))
+			if (value >= b->index)
 				continue;
-			if (best && b->depth == best->depth)
+			/* ptxas does not go by scope then. */
+			if (best)
 				parse_fail(ps, line, "'%.64s' is a register of two ranges", sym->text);
 			best = b;
 			*index = (uint32_t)value;

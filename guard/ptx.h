@@ -198,7 +198,7 @@ struct ptx_param {
 	uint32_t ptr_align;
 };
 
-struct ptx_label { const char *name; uint32_t inst; /* index of the instruction it stands before, == ninsts at the end */ };
+struct ptx_label { const char *name; uint32_t inst; /* index of the instruction it stands before; ninsts: the end */ };
 
 struct ptx_table {
 	enum { PTX_TAB_BRANCH, PTX_TAB_CALLTARGETS, PTX_TAB_PROTOTYPE } kind;
@@ -222,8 +222,8 @@ struct ptx_func {
 	struct ptx_label *labels;   uint32_t nlabels;
 	struct ptx_table *tables;   uint32_t ntables;
 	struct ptx_inst *insts;     uint32_t ninsts;
-	uint32_t *nounroll;         uint32_t nnounroll; /* instructions before which `.pragma "nounroll";` stands, ascending;
-	                                                 * other pragmas are not kept: they change no result */
+	uint32_t *nounroll;         uint32_t nnounroll; /* instructions before which `.pragma "nounroll";` stands,
+	                                                 * ascending; other pragmas are not kept: they change no result */
 	uint32_t maxntid[3], reqntid[3];    /* 0: absent; missing y and z are 1 */
 	uint32_t minnctapersm, maxnctapersm, maxnreg;
 	uint32_t reqnctapercluster[3]; bool explicit_cluster; uint32_t maxclusterrank;
@@ -238,7 +238,7 @@ struct ptx_module {
 	uint32_t target_sm;                  /* 90 */
 	bool target_debug, target_texmode_independent;
 	struct ptx_var **vars;   uint32_t nvars;     /* module scope, in order */
-	struct ptx_func **funcs; uint32_t nfuncs;    /* in order of first mention; a later definition fills the earlier declaration in */
+	struct ptx_func **funcs; uint32_t nfuncs;    /* in order of first mention; a definition fills its declaration in */
 	const char **files;      uint32_t nfiles;    /* .file N "..."; index N, NULL where absent */
 };
 

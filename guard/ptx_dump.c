@@ -1,6 +1,7 @@
 /* ptx_dump.c - a parsed module back as PTX text, for tests and for reading.
  *
- * The text is complete: parsing it gives an equal module, and dumping that gives the same text.  Registers, body-level
+ * The text is complete but for debug data (and so for `.target debug`, which demands it): parsing it gives an equal
+ * module, and dumping that gives the same text.  Registers, body-level
  * variables, labels and tables are numbered (`%R5`, `$V0$`): flattened scopes may hold one name twice.  This is not
  * what the guard hands to ptxas; it emits its own text. */
 #include <inttypes.h>
@@ -224,7 +225,8 @@ static void offset(const struct out *o, int64_t off)
 
 static void operand(const struct out *o, const struct ptx_operand *op);
 
-static void list(const struct out *o, const struct ptx_operand *op, const char *open, const char *sep, const char *close)
+static void list(const struct out *o, const struct ptx_operand *op, const char *open, const char *sep,
+	const char *close)
 {
 	fputs(open, o->f);
 	for (unsigned i = 0; i < op->nlist; i++) {
@@ -435,8 +437,8 @@ void ptx_dump(const struct ptx_module *m, FILE *f)
 {
 	struct out o = { .f = f };
 
-	fprintf(f, ".version %d.%d\n.target %s%s%s\n.address_size 64\n", m->version_major, m->version_minor, m->target,
-		m->target_texmode_independent ? ", texmode_independent" : "", m->target_debug ? ", debug" : "");
+	fprintf(f, ".version %d.%d\n.target %s%s\n.address_size 64\n", m->version_major, m->version_minor, m->target,
+		m->target_texmode_independent ? ", texmode_independent" : "");
 	for (uint32_t i = 0; i < m->nfiles; i++) {
 		if (m->files[i]) {
 			fprintf(f, ".file %u ", i);
