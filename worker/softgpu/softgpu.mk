@@ -10,3 +10,24 @@ CFLAGS_worker_softgpu_exec_simd_avx2 := $(SOFT_SIMD_CFLAGS) -mavx2 -mfma -mbmi -
 CFLAGS_worker_softgpu_exec_scalar := -ffp-contract=off -fno-strict-aliasing
 CFLAGS_worker_softgpu_exec_atom := -ffp-contract=off -fno-strict-aliasing
 CFLAGS_worker_softgpu_exec_matrix := -ffp-contract=off -fno-strict-aliasing
+
+# --- tests: each exec_<name>.c links the processor, the parser and the harness; .cu files become PTX ---------------
+SOFT_EXEC_TESTS := exec_nvcc
+SOFT_EXEC_PTX := build/tests/softgpu/exec_kernels.ptx
+SOFT_EXEC_LIBS := -lm -pthread
+SOFT_EXEC_HARNESS := tests/softgpu/exec_harness.c
+
+build/tests/softgpu/%.ptx: tests/softgpu/%.cu
+	@mkdir -p $(@D)
+	$(NVCC) -ptx -arch=sm_90 $< -o $@
+
+define soft_exec_test
+build/tests/softgpu/$(1): $(call objs,tests/softgpu/$(1).c $(SOFT_EXEC_HARNESS)) $(SOFT_EXEC_OBJ) $(PTX_OBJ) $(SOFT_EXEC_PTX)
+	@mkdir -p $$(@D)
+	$(CC) $$(filter %.o,$$^) $(SOFT_EXEC_LIBS) -o $$@
+build/asan/tests/softgpu/$(1): $(call asan_objs,tests/softgpu/$(1).c $(SOFT_EXEC_HARNESS)) $(SOFT_EXEC_ASAN) $(PTX_ASAN_OBJ) $(SOFT_EXEC_PTX)
+	@mkdir -p $$(@D)
+	$(CC) $(ASAN_FLAGS) $$(filter %.o,$$^) $(SOFT_EXEC_LIBS) -o $$@
+TESTS += build/tests/softgpu/$(1) build/asan/tests/softgpu/$(1)
+endef
+$(foreach t,$(SOFT_EXEC_TESTS),$(eval $(call soft_exec_test,$(t))))
