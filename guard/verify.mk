@@ -13,3 +13,9 @@ build/tests/verify_test_asan: build/asan/obj/tests/guard/verify_test.o $(VERIFY_
 	$(CC) $(ASAN_FLAGS) -o $@ $^
 
 TESTS += build/tests/verify_test build/tests/verify_test_asan
+
+build/tests/mutate_test: build/obj/tests/guard/mutate_test.o $(VERIFY_OBJ)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^
+
+TESTS += build/tests/mutate_test
