@@ -1,6 +1,7 @@
 -- classify.lua: puts every function of a model into exactly one class, from the data of api/<lib>.lua.
 -- A name in that data which the headers do not declare is an error that names file, line and function.
 local U = require("gen.util")
+local analyse = require("gen.auto")
 local C = {}
 
 C.classes = { "auto", "custom", "local", "lowered", "refuse" }
@@ -36,20 +37,9 @@ local function hand(path, model, data)
 	end
 end
 
-local function lowered(path, model, data, lower)
-	if lower then return lower(path, model, data) end
-	for _, name in ipairs(U.sorted(data.lowered or {})) do
-		local f = model.by_name[name]
-		if not f then stale(path, name, "M.lowered") end
-		put(path, f, "lowered")
-		f.lowering = data.lowered[name]
-	end
-end
-
--- What is left: the twins follow their base; patterns; not annotated.
-local function rest(model, data)
+local function refuse_rest(model, data)
 	for _, f in ipairs(model.functions) do
-		if not f.class and not f.base then
+		if not f.class and not f.base and not f.lowering then
 			f.class, f.reason = "refuse", "not annotated"
 			for _, rule in ipairs(data.refuse_patterns or {}) do
 				if f.name:match(rule[1]) then
@@ -59,6 +49,53 @@ local function rest(model, data)
 			end
 		end
 	end
+end
+
+-- Older ABIs: C bodies that call call_X.  One whose target is refused is refused for the same reason.
+local function lowered(path, model, data)
+	local open = {}
+	for _, name in ipairs(U.sorted(data.lowered)) do
+		local f = model.by_name[name]
+		if not f then stale(path, name, "M.lowered") end
+		if not f.class then
+			f.lowering = data.lowered[name]
+			open[#open + 1] = f
+		end
+	end
+	refuse_rest(model, data)
+	local again = true
+	while again do
+		again = false
+		for _, f in ipairs(open) do
+			local class, reason = "lowered", nil
+			for target in f.lowering:gmatch("call_(cu[%w_]+)") do
+				local t = model.by_name[target]
+				if not t then stale(path, target, "M.lowered." .. f.name) end
+				if t.class == "refuse" then class, reason = "refuse", t.reason elseif not t.class then class = class == "refuse" and class end
+			end
+			if class and not f.class then
+				f.class, f.reason, again = class, reason, true
+			end
+		end
+	end
+end
+
+-- Functions generated from end to end: those in data.auto whose parameters are all understood.
+local function auto(path, model, data)
+	local source = U.read(path)
+	for _, name in ipairs(U.sorted(data.auto)) do
+		local f = model.by_name[name]
+		if not f then stale(path, name, "M.auto") end
+		local where = ("%s:%d: %s"):format(path, U.line_of(source, name), name)
+		local params, why = analyse.analyse(model, data, where, f, data.auto[name])
+		if not f.class then
+			f.class, f.reason = params and "auto" or "refuse", why
+			f.auto = params and { params = params, options = data.auto[name] }
+		end
+	end
+end
+
+local function twins(model)
 	for _, f in ipairs(model.functions) do
 		if f.base and not f.class then
 			local base = model.by_name[f.base]
@@ -67,12 +104,17 @@ local function rest(model, data)
 	end
 end
 
--- lower: puts the functions with a lowering rule, where the rules are not plain C bodies in data.lowered.
+-- lower: classifies by lowering rules of another form than C bodies in data.lowered.
 function C.classify(path, model, data, lower)
 	hand(path, model, data)
-	if data.classify_auto then data.classify_auto(model, put) end
-	lowered(path, model, data, lower)
-	rest(model, data)
+	if data.auto then auto(path, model, data) end
+	if lower then
+		lower(path, model, data)
+		refuse_rest(model, data)
+	else
+		lowered(path, model, data)
+	end
+	twins(model)
 	model.count = {}
 	for _, class in ipairs(C.classes) do model.count[class] = 0 end
 	for _, f in ipairs(model.functions) do model.count[f.class] = model.count[f.class] + 1 end

@@ -12,6 +12,7 @@ local types = {
 L.types = types
 L.head_bytes = 16
 
+-- A field of type raw is a C type of its own: { name, "raw", c = TYPE, bytes, align }.
 local function lay(message, list, start)
 	local at, fields, pads, seen = start, {}, 0, {}
 	local function pad(bytes)
@@ -21,11 +22,12 @@ local function lay(message, list, start)
 	end
 	for _, f in ipairs(list) do
 		local name, type, count = f[1], f[2], f[3]
-		local t = types[type]
+		local t = type == "raw" and { f.c, f.bytes, f.align } or types[type]
 		if not t then U.fail("message %s: field %s has unknown type %s", message, tostring(name), tostring(type)) end
 		if seen[name] then U.fail("message %s: field %s appears twice", message, name) end
 		seen[name] = true
-		if at % t[2] ~= 0 then pad(t[2] - at % t[2]) end
+		local align = t[3] or t[2]
+		if at % align ~= 0 then pad(align - at % align) end
 		fields[#fields + 1] = { name = name, type = type, kind = f.kind, c = t[1], count = count, size = t[2] * (count or 1), offset = at,
 			element = t[2] }
 		at = at + t[2] * (count or 1)
@@ -33,6 +35,8 @@ local function lay(message, list, start)
 	if at % 8 ~= 0 then pad(8 - at % 8) end
 	return fields, at
 end
+
+L.lay = lay
 
 local known = U.set { "states", "doc", "sync", "reply", "tail", "rtail" }
 

@@ -131,6 +131,17 @@ function L.apply(path, model, driver, data)
 		for d in text:gmatch("rt_cu%(%)%->(cu[%w_]+)") do calls[#calls + 1] = driver_function(where(name), driver, d) end
 		put(name, text:gsub("%s+$", ""), calls)
 	end
+	-- Rules in terms of other Runtime functions.
+	for _, name in ipairs(U.sorted(data.lowered)) do
+		local f = model.by_name[name]
+		for other in (f.lowering or ""):gmatch("rt_(cuda%w+)%(") do
+			local target = model.by_name[other]
+			if target and (target.class or "refuse") == "refuse" then
+				f.class, f.reason, f.lowering = "refuse", other .. ": " .. (target.reason or "not annotated"), nil
+				break
+			end
+		end
+	end
 end
 
 return L

@@ -9,6 +9,7 @@ local model = require("gen.model")
 local classify = require("gen.classify")
 local lower = require("gen.lower")
 local layout = require("gen.layout")
+local messages = require("gen.messages")
 local opcodes = require("gen.opcodes")
 
 local mode, out, include = arg[1], arg[2], arg[3]
@@ -31,6 +32,9 @@ local function build()
 	g.cudart.internal = words(g.cudart.data.internal)
 	g.cudart.undeclared = words(g.cudart.data.undeclared)
 	g.messages = layout.messages(U.load(ROOT .. "/api/wire.lua").messages)
+	for _, f in ipairs(g.cuda.functions) do
+		if f.class == "auto" then g.messages[#g.messages + 1] = messages.of(f) end
+	end
 	return g
 end
 
@@ -59,8 +63,9 @@ local function generate(g)
 		["driver.h"] = driver.header(g), ["driver_none.c"] = driver.none(g), ["driver_nv.c"] = driver.nv(g),
 		["driver_soft.c"] = driver.soft(g),
 		["calls.h"] = client.calls(g), ["client_table.c"] = client.table(g), ["cuda_exports.c"] = client.exports(g),
-		["worker_calls.h"] = worker.calls(g), ["worker_table.c"] = worker.table(g),
+		["worker_calls.h"] = worker.calls(g), ["worker_table.c"] = T "auto_worker".file(g) .. worker.table(g),
 		["rt_calls.h"] = runtime.calls(g), ["cudart_lowered.c"] = runtime.lowered(g), ["cudart_exports.c"] = runtime.exports(g),
+		["client_auto.c"] = T "auto_client".file(g), 
 		["procaddress.h"] = lists.proc_header(), ["procaddress.c"] = lists.proc_table(g),
 		["errors.h"] = lists.errors_header(), ["errors.c"] = lists.errors_table(g),
 		["libcuda.map"] = lists.map(lists.driver_names(g)), ["libcudart.map"] = lists.map(lists.runtime_names(g), "libcudart.so.13"),

@@ -16,7 +16,7 @@ return function(g)
 	local b = U.buffer()
 	b("/* Generated from api/wire.lua, api/opcodes.lua and cuda.h: what client and worker say to each other. */")
 	b("#ifndef AG_GEN_MSG_H\n#define AG_GEN_MSG_H\n")
-	b("#include <stddef.h>\n#include <stdint.h>\n#include \"api/base/wire.h\"\n")
+	b("#include <stddef.h>\n#include <stdint.h>\n#include \"api/base/wire.h\"\n#include \"driver.h\"\n")
 	b("enum ag_op {\n\tAG_OP_pad = 0,")
 	for _, op in ipairs(g.live_ops) do b("\tAG_OP_%s = %d,", op.name, op.number) end
 	b("\tAG_OP_COUNT = %d\n};\n", g.last_op + 1)

@@ -5,7 +5,7 @@ local T = {}
 function T.calls(g)
 	local b = U.buffer()
 	b([[
-/* Generated from api/wire.lua: the hand-written handlers of messages. */
+/* Generated from api/wire.lua and api/cuda.lua: the handlers of messages; check_X and invoke_X are written by hand. */
 #ifndef AG_GEN_WORKER_CALLS_H
 #define AG_GEN_WORKER_CALLS_H
 
@@ -33,20 +33,21 @@ end
 
 function T.table(g)
 	local b = U.buffer()
-	b("/* Generated: the permit table.  An operation that is not here ends the session. */")
-	b("#include \"worker_calls.h\"\n")
+	b("/* --- messages of api/wire.lua, and the permit table: an operation that is not here ends the session --- */\n")
 	for _, m in ipairs(g.messages) do
-		b("static CUresult judge_%s(const struct session *s, const void *m, const void *tail, uint32_t ntail)", m.name)
+		if m.auto then goto continue end
+		b("static CUresult judge_op_%s(const struct session *s, const void *m, const void *tail, uint32_t ntail)", m.name)
 		b("{\n\treturn check_%s(s, m, tail, ntail);\n}\n", m.name)
-		b("static CUresult act_%s(struct session *s, const void *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)", m.name)
+		b("static CUresult act_op_%s(struct session *s, const void *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)", m.name)
 		b("{\n\treturn invoke_%s(s, m, tail, ntail, rep, out);\n}\n", m.name)
+		::continue::
 	end
 	b("const struct permit permit_table[AG_OP_COUNT] = {")
 	for _, m in ipairs(g.messages) do
 		local states = {}
 		if m.states:find("R") then states[#states + 1] = "AG_S_READY" end
 		if m.states:find("F") then states[#states + 1] = "AG_S_FAULTED" end
-		b("\t[AG_OP_%s] = { \"%s\", %s, %s, %s, sizeof(struct msg_%s), %s,\n\t\t%s, judge_%s, act_%s },", m.name, m.name,
+		b("\t[AG_OP_%s] = { \"%s\", %s, %s, %s, sizeof(struct msg_%s), %s,\n\t\t%s, judge_op_%s, act_op_%s },", m.name, m.name,
 			table.concat(states, " | "), tostring(m.call), tostring(m.tail), m.name,
 			m.reply and "sizeof(struct rep_" .. m.name .. ")" or "0", stream_offset(m), m.name, m.name)
 	end
