@@ -19,3 +19,13 @@ build/tests/mutate_test: build/obj/tests/guard/mutate_test.o $(VERIFY_OBJ)
 	$(CC) -o $@ $^
 
 TESTS += build/tests/mutate_test
+
+build/tests/verify_fuzz: build/asan/obj/tests/fuzz/verify_fuzz.o $(VERIFY_ASAN_OBJ) build/tests/verify_fuzz_canary
+	@mkdir -p $(@D)
+	$(CC) $(ASAN_FLAGS) -o $@ $(filter %.o,$^)
+
+build/tests/verify_fuzz_canary: tests/fuzz/verify_fuzz.c $(VERIFY_ASAN_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -O2,$(CFLAGS)) -O1 $(ASAN_FLAGS) $(CPPFLAGS) -DFUZZ_CANARY -o $@ $^
+
+TESTS += build/tests/verify_fuzz

@@ -257,7 +257,7 @@ static bool object(struct verifier *v, const char *kind, uint32_t max, struct vo
 	snprintf(want, sizeof want, "ag_%s_%u", kind, v->k.index);
 	if (!expect_word(v, ".align") || !expect_uint(v, 1024, &align) || !expect_word(v, ".b8") || !vlex_word(&v->lex, &name) || !expect(v, '[') ||
 	    !expect_uint(v, max, &bytes) || !expect(v, ']') || !expect(v, ';') || !expect_end(v))
-		return false;
+		return refuse(v, "not the declaration of '%s'", want);
 	if (!vword_is(name, want) || o->align || align < 16 || (align & (align - 1)) || !bytes)
 		return refuse(v, "not the declaration of '%s'", want);
 	*o = (struct vobject){ .bytes = (uint32_t)bytes, .align = (uint32_t)align };

@@ -339,7 +339,9 @@ static bool dest_pair(struct verifier *v, const struct vop *o, uint32_t bits, bo
 {
 	if (o->kind != VO_PAIR)
 		return must ? refuse(v, "a pair is wanted") : dest(v, o, bits, false);
-	return !o->neg && wants_bits(v, &o->list[0], bits, false) && wants_bits(v, &o->list[1], 1, false) && def(v, &o->list[0]) &&
+	if (o->neg)
+		return refuse(v, "bad pair of operands");
+	return wants_bits(v, &o->list[0], bits, false) && wants_bits(v, &o->list[1], 1, false) && def(v, &o->list[0]) &&
 	       def(v, &o->list[1]);
 }
 
