@@ -529,7 +529,7 @@ static void emit_fence(struct rw_out *o, struct group *g)
 static void print_addr(char *text, size_t n, const char *base, int64_t off)
 {
 	if (off)
-		snprintf(text, n, "[%s%+lld]", base, (long long)off);
+		snprintf(text, n, "[%s+%lld]", base, (long long)off);
 	else
 		snprintf(text, n, "[%s]", base);
 }

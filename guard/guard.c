@@ -99,6 +99,7 @@ static void rewrite(struct rw *rw, struct guard_result *out)
 
 		rw->piece = k->piece;
 		rw_inline(rw, k);                       /* flat stream, no call but to runtime and gates */
+		rw_prune(rw, k);                        /* no code that nothing leads to */
 		rw_relocate(rw, k);                     /* no client variable left in operands */
 		rw_define(rw, k);                       /* no register read before it is written */
 		rw_space(rw, k);                        /* known values; generic accesses get a space */

@@ -82,6 +82,8 @@
  *   brx.idx:   min.u32 %gb_n, any, N-1;   brx.idx %gb_n, $T<k>;              N targets
  *   barriers:  and.b32 %gbi_n, any, 15;   the number;   min.u32 %gbu_n, any, 1024;  max.u32 %gbv_n, %gbu_n, 32;  and.b32 %gbc_n, %gbv_n, -32;   the count
  *              (literals: 0 .. 15 and multiples of 32 from 32 to 1024)
+ *   cp.async of z bytes:  cp.async.ca|cg.shared.global [%gs<W>_i+imm], [%ga<W>_j+imm], z;   both as accesses of z bytes; or with a fourth operand,
+ *              a literal up to z or  min.u32 %gcz_n, any, z;
  *   nanosleep: min.u32 %gns_n, any, 1000000;   nanosleep.u32 %gns_n;         (or a literal up to that)
  *   textures and surfaces:   entry: ld.const.u64 %gtb, [ag_desc+56];  ld.const.u32 %gtc, [ag_desc+64];  sub.u32 %gtl, %gtc, 1;
  *     min.u32 %gti_n, any, %gtl;   mad.wide.u32 %gta_n, %gti_n, 8, %gtb;   ld.global.u64 %gt_n, [%gta_n];   %gt_n is a handle and nothing else
@@ -113,67 +115,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "device.h"
 #include "ptx.h"
 
-#define GUARD_SLACK 4096u
-#define GUARD_DESC_BYTES 128u
 #define GUARD_BODY_MARK "// agileos: body\n"
 #define GUARD_VERSION 1u            /* of the guarded form; part of the cache key */
-
-/* What the worker writes into ag_desc of every module it loads. All addresses are device addresses. */
-struct guard_desc {
-	uint32_t window_hi;         /*   0 window base >> 32 */
-	uint32_t window_mask_hi;    /*   4 (extent - 1) >> 32; 0 while the client is narrow */
-	uint64_t data;              /*   8 the module's relocated variables, inside the window */
-	uint64_t kill;              /*  16 u32, worker-owned: non-zero ends this client's kernels */
-	uint64_t records;           /*  24 struct guard_records, worker-owned */
-	uint64_t fault_word;        /*  32 u32 inside the client's window: set to 1 when a record was written */
-	uint64_t printf_ring;       /*  40 struct guard_printf inside the client's window; 0: kernel printf prints nothing and returns -1 */
-	uint64_t heap;              /*  48 struct guard_heap inside the client's window; 0: malloc returns NULL */
-	uint64_t textures;          /*  56 worker-owned table of u64 handles */
-	uint32_t ntextures;         /*  64 entries, at least 1 */
-	uint32_t client;            /*  68 session number, copied into records */
-	uint32_t module;            /*  72 module number, copied into records */
-	uint32_t pad;               /*  76 */
-	uint64_t window_base;       /*  80 for gates: base and extent of the window, */
-	uint64_t window_extent;     /*  88   as of the latest grant */
-	uint64_t gates;             /*  96 worker-owned: u64 per gate service, its device state (adapters/adapter.h) */
-	uint64_t reserved[3];       /* 104 */
-};
-
-enum guard_fault_kind {
-	GUARD_FAULT_ADDRESS = 1,    /* outside the window, shared, local or const bounds -> CUDA_ERROR_ILLEGAL_ADDRESS */
-	GUARD_FAULT_ALIGN = 2,      /* -> CUDA_ERROR_MISALIGNED_ADDRESS */
-	GUARD_FAULT_TRAP = 3,       /* -> CUDA_ERROR_LAUNCH_FAILED */
-	GUARD_FAULT_ASSERT = 4,     /* -> CUDA_ERROR_ASSERT */
-	GUARD_FAULT_GATE = 5,       /* a gate refused a pointer -> CUDA_ERROR_ILLEGAL_ADDRESS */
-};
-
-/* Written by ag_rt_report in the order of `count`; records past GUARD_MAX_RECORDS are only counted. */
-#define GUARD_MAX_RECORDS 64u
-struct guard_record {
-	uint32_t valid;             /* written last, 1 */
-	uint32_t kind;              /* enum guard_fault_kind */
-	uint32_t client, module;    /* from the descriptor */
-	uint32_t kernel;            /* N of k<N> */
-	uint32_t line;              /* of the client's PTX */
-	uint64_t addr;
-	uint32_t ctaid[3], tid[3];
-};
-struct guard_records { uint32_t count; uint32_t pad; struct guard_record rec[GUARD_MAX_RECORDS]; };
-
-/* Kernel printf: a ring in the client's window, drained by the client at its synchronisation points and when it fills up.
- * A record is: u32 bytes (of the record, multiple of 8), u32 kind (0 printf, 1 assert), u64 argument count, then 8-byte arguments (f64 for
- * floating), then the format string and every %s argument as NUL-terminated bytes; a %s argument holds the offset of its bytes in the record.
- * Producers reserve with atomicAdd on `reserved` and, when full, drop (CUDA overwrites the oldest; either loses output) and count `dropped`. */
-struct guard_printf {
-	uint64_t reserved;          /* bytes ever reserved */
-	uint64_t consumed;          /* bytes ever drained, written by the client */
-	uint32_t bytes;             /* capacity, power of two */
-	uint32_t dropped;
-	uint8_t data[];
-};
-struct guard_heap { uint64_t next, end; uint64_t free_list; }; /* details: guard/rt */
 
 /* A gate that client code may call; becomes gate_<name>. The client's text holds `.extern .func (ret) name (params)`, or a *definition* of that
  * name (the fallback that runs where no service exists: adapters/<name>/<name>.cuh): either way its calls become calls of the gate, the body is dropped.

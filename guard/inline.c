@@ -412,13 +412,16 @@ static void body_of(struct rw_kernel *k, struct frame *fr)
 {
 	struct ptx_func *f = fr->f;
 	struct rw_func *x = rw_func_of(f);
-	uint32_t at = 0;
+	uint32_t at = 0, pragma = 0;
 
 	if (!x->label_order)
 		x->label_order = label_order(k->rw, f);
 	for (uint32_t i = 0; i <= f->ninsts; i++) {
 		for (; at < f->nlabels && f->labels[x->label_order[at]].inst == i; at++)
 			put_label(k, x->label_order[at] + fr->label_base, i < f->ninsts ? f->insts[i].line : f->line);
+		for (; pragma < f->nnounroll && f->nounroll[pragma] <= i; pragma++)
+			if (f->nounroll[pragma] == i)
+				rw_emit(k, RW_OP_NOUNROLL, f->line, 0);
 		if (i < f->ninsts)
 			one_inst(k, fr, &f->insts[i], i + 1 == f->ninsts);
 	}

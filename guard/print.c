@@ -23,7 +23,7 @@ static const struct { const char *name, *type; bool widths; } families[INV_COUNT
 	[INV_GPU] = { "gpu", "b64", true }, [INV_GPG] = { "gpg", "b64", true }, [INV_GG] = { "gg", "b64", true },
 	[INV_GB] = { "gb_", "b32", false }, [INV_GBI] = { "gbi_", "b32", false }, [INV_GBU] = { "gbu_", "b32", false },
 	[INV_GBV] = { "gbv_", "b32", false }, [INV_GBC] = { "gbc_", "b32", false }, [INV_GNS] = { "gns_", "b32", false },
-	[INV_GTI] = { "gti_", "b32", false }, [INV_GTA] = { "gta_", "b64", false }, [INV_GT] = { "gt_", "b64", false },
+	[INV_GCZ] = { "gcz_", "b32", false }, [INV_GTI] = { "gti_", "b32", false }, [INV_GTA] = { "gta_", "b64", false }, [INV_GT] = { "gt_", "b64", false },
 };
 
 /* --- text --------------------------------------------------------------------------------------------------------------- */
@@ -255,6 +255,13 @@ static void general(struct rw_out *o, uint32_t index, struct ptx_inst in)
 			if (is_mem[i])
 				set_space(&in, where);
 		}
+	if (in.op == PTX_OP_cp && in.nops == 4 && in.ops[3].kind == PTX_O_REG) {
+		uint32_t n = rw_inv(o, INV_GCZ, 0);     /* the copy reads no more than it writes */
+
+		rw_line(o, "min.u32 %%gcz_%u, %s, %u;", n, rw_rn(o, in.ops[3].u.reg).s, (unsigned)in.ops[2].u.imm);
+		snprintf(mem[3], sizeof(mem[3]), "%%gcz_%u", n);
+		is_mem[3] = true;
+	}
 	put_pred(&t, &in);
 	put_name(&t, &in);
 	for (unsigned i = 0; i < in.nops; i++) {
@@ -449,6 +456,11 @@ static void check_cp_async(struct rw_out *o, struct ptx_inst *in)
 	if (in->nops < 3 || in->ops[1].kind != PTX_O_ADDR || in->ops[2].kind != PTX_O_IMM
 	    || (in->ops[2].u.imm != 4 && in->ops[2].u.imm != 8 && in->ops[2].u.imm != 16))
 		rw_refuse(o->rw, in->line, "opcode 'cp.async' needs a literal size of 4, 8 or 16 bytes");
+	if (in->nops > 3 && in->ops[3].kind == PTX_O_IMM && in->ops[3].u.imm == in->ops[2].u.imm)
+		in->nops = 3;                           /* the source is as long as the copy, which is the default */
+	if (in->nops > 4 || (in->nops == 4 && (in->ops[3].kind == PTX_O_IMM ? in->ops[3].u.imm > in->ops[2].u.imm :
+	    in->ops[3].kind != PTX_O_REG || o->k->regs[in->ops[3].u.reg].cls != RW_R)))
+		rw_refuse(o->rw, in->line, "opcode 'cp.async' has an unexpected source size");
 }
 
 /* Before the fences are planned: operands that are dropped, and forms that planning relies on. */
@@ -458,7 +470,7 @@ static void prepare(struct rw_out *o, struct ptx_inst *in)
 	case RW_C_LD: case RW_C_ST: case RW_C_RED: strip_hints(in, 2); break;
 	case RW_C_ATOM: strip_hints(in, rw_has(in, PTX_MOD_cas) ? 4 : 3); break;
 	case RW_C_CPASYNC:
-		strip_hints(in, 3);
+		strip_hints(in, in->nops == 5 ? 4 : 3);
 		check_cp_async(o, in);
 		break;
 	case RW_C_MBAR: case RW_C_LDMATRIX: strip_hints(in, 255); break;
@@ -480,7 +492,7 @@ static void one(struct rw_out *o, uint32_t i)
 		rw_report_flush(o);
 		rw_report_die(o, in);
 		return;
-	case RW_OP_DROPPED: return;
+	case RW_OP_NOUNROLL: rw_line(o, ".pragma \"nounroll\";"); return;
 	default: break;
 	}
 	switch (rw_op(in->op)->cls) {

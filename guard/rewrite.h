@@ -29,7 +29,7 @@ enum {
 	RW_OP_LABEL = PTX_OP_COUNT, /* ops[0].u.label stands here */
 	RW_OP_CALL,                 /* runtime function or gate: user = struct rw_callee; ops[0] result or none, ops[1..] arguments */
 	RW_OP_DIE,                  /* record a fault of kind `type` (RW_DIE_x) and end the thread */
-	RW_OP_DROPPED,
+	RW_OP_NOUNROLL,             /* .pragma "nounroll" */
 };
 enum { RW_CODE_TRAP = 6, RW_CODE_ASSERT = 7 };  /* of the packed line, after log2 of the width: see ag_rt_report */
 #define RW_PACK(line, code) ((uint32_t)(line) | (uint32_t)(code) << 27)
@@ -160,6 +160,7 @@ void rw_use_callee(struct rw *rw, const struct rw_callee *c);
 /* The passes, in order. */
 void rw_link(struct rw *rw);
 void rw_inline(struct rw *rw, struct rw_kernel *k);
+void rw_prune(struct rw *rw, struct rw_kernel *k);
 void rw_place_module(struct rw *rw);
 void rw_relocate(struct rw *rw, struct rw_kernel *k);
 void rw_define(struct rw *rw, struct rw_kernel *k);

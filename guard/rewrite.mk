@@ -1,6 +1,42 @@
 # The rewriter: PTX in, guarded PTX out (guard.c is the pass list), and the trusted device runtime that guarded code calls.
 
-REWRITE_SRC := $(addprefix guard/,callee.c compose.c define.c fence.c guard.c inline.c link.c ops.c poll.c print.c relocate.c \
+REWRITE_SRC := $(addprefix guard/,callee.c compose.c define.c fence.c guard.c inline.c link.c ops.c poll.c print.c prune.c relocate.c \
 	report.c result.c space.c)
 REWRITE_OBJ := $(call objs,$(REWRITE_SRC))
 REWRITE_ASAN_OBJ := $(call asan_objs,$(REWRITE_SRC))
+
+# The runtime: CUDA C++ -> PTX -> a C array.
+build/gen/guard_runtime.ptx: guard/rt/runtime.cu guard/device.h
+	@mkdir -p $(@D)
+	$(NVCC) -ptx -arch=sm_90 -rdc=true -O3 -I. $< -o $@
+
+build/gen/guard_runtime.c: build/gen/guard_runtime.ptx guard/rt/embed.lua
+	$(LUA) guard/rt/embed.lua $< guard_runtime_ptx > $@
+
+build/obj/build/gen/guard_runtime.o build/asan/obj/build/gen/guard_runtime.o: build/gen/guard_runtime.c
+REWRITE_OBJ += build/obj/build/gen/guard_runtime.o
+REWRITE_ASAN_OBJ += build/asan/obj/build/gen/guard_runtime.o
+
+# Tests: goldens, and what nvcc makes of tests/guard/cu.  link_*.cu are relocatable pieces of one module.
+GUARD_CU := $(wildcard tests/guard/cu/*.cu)
+GUARD_CU_PTX := $(GUARD_CU:tests/guard/cu/%.cu=build/tests/guard_ptx/%.ptx)
+
+build/tests/guard_ptx/link_%.ptx: tests/guard/cu/link_%.cu
+	@mkdir -p $(@D)
+	$(NVCC) -ptx -arch=sm_90 -rdc=true -I. $< -o $@
+
+build/tests/guard_ptx/%.ptx: tests/guard/cu/%.cu
+	@mkdir -p $(@D)
+	$(NVCC) -ptx -arch=sm_90 -I. $< -o $@
+
+build/tests/rewrite_test: build/obj/tests/guard/rewrite_test.o $(REWRITE_OBJ) $(PTX_OBJ) \
+		$(call objs,$(wildcard guard/verify*.c)) $(GUARD_CU_PTX)
+	@mkdir -p $(@D)
+	$(CC) $(filter %.o,$^) -o $@
+
+build/tests/rewrite_test_asan: build/asan/obj/tests/guard/rewrite_test.o $(REWRITE_ASAN_OBJ) $(PTX_ASAN_OBJ) \
+		$(call asan_objs,$(wildcard guard/verify*.c)) $(GUARD_CU_PTX)
+	@mkdir -p $(@D)
+	$(CC) $(ASAN_FLAGS) $(filter %.o,$^) -o $@
+
+TESTS += build/tests/rewrite_test build/tests/rewrite_test_asan
