@@ -12,8 +12,41 @@ local M = {}
 -- a definition without name does not compile.  Per-thread twins (_ptds, _ptsz) are made from the base, do not list them.
 M.hand = {
 	["local"] = [[
+		cuCtxCreate_v4 cuCtxDisablePeerAccess cuCtxEnablePeerAccess cuCtxGetApiVersion cuCtxGetCacheConfig cuCtxGetCurrent
+		cuCtxGetDevice cuCtxGetDevice_v2 cuCtxGetFlags cuCtxGetId cuCtxGetLimit cuCtxGetSharedMemConfig cuCtxPopCurrent_v2
+		cuCtxPushCurrent_v2 cuCtxResetPersistingL2Cache cuCtxSetCacheConfig cuCtxSetCurrent cuCtxSetFlags cuCtxSetLimit
+		cuCtxSetSharedMemConfig cuDeviceComputeCapability cuDeviceGet cuDeviceGetAttribute cuDeviceGetByPCIBusId cuDeviceGetCount
+		cuDeviceGetDefaultMemPool cuDeviceGetMemPool cuDeviceGetName cuDeviceGetPCIBusId cuDeviceGetProperties cuDeviceGetUuid_v2
+		cuDevicePrimaryCtxGetState cuDevicePrimaryCtxRetain cuDevicePrimaryCtxSetFlags_v2 cuDeviceSetMemPool cuDeviceTotalMem_v2
+		cuDriverGetVersion cuFuncGetAttribute cuFuncGetModule cuFuncGetName cuFuncGetParamInfo cuFuncIsLoaded cuFuncLoad
+		cuFuncSetCacheConfig cuFuncSetSharedMemConfig cuGetErrorName cuGetErrorString cuGetExportTable cuGetProcAddress_v2
+		cuKernelGetAttribute cuKernelGetFunction cuKernelGetLibrary cuKernelGetName cuKernelGetParamInfo cuKernelSetCacheConfig
+		cuLibraryEnumerateKernels cuLibraryGetGlobal cuLibraryGetKernel cuLibraryGetKernelCount cuLibraryGetManaged
+		cuLibraryGetModule cuLibraryGetUnifiedFunction cuLinkAddData_v2 cuLinkAddFile_v2 cuLinkComplete cuLinkCreate_v2
+		cuLinkDestroy cuMemAdvise_v2 cuMemGetAddressRange_v2 cuMemGetDefaultMemPool cuMemGetMemPool cuMemHostGetDevicePointer_v2
+		cuMemHostGetFlags cuMemHostRegister_v2 cuMemHostUnregister cuMemPoolCreate cuMemPoolDestroy cuMemPoolGetAccess
+		cuMemPoolGetAttribute cuMemPoolSetAccess cuMemPoolSetAttribute cuMemPoolTrimTo cuMemPrefetchAsync_v2 cuMemRangeGetAttribute
+		cuMemRangeGetAttributes cuMemSetMemPool cuModuleEnumerateFunctions cuModuleGetFunction cuModuleGetFunctionCount
+		cuModuleGetGlobal_v2 cuModuleGetLoadingMode cuPointerGetAttribute cuPointerGetAttributes cuPointerSetAttribute
+		cuProfilerStart cuProfilerStop cuStreamAttachMemAsync cuStreamGetCtx cuStreamGetDevice cuStreamGetFlags cuStreamGetId
+		cuStreamGetPriority
 	]],
 	custom = [[
+		cuCtxDestroy_v2 cuCtxSynchronize cuCtxSynchronize_v2 cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxReset_v2 cuEventCreate
+		cuEventDestroy_v2 cuEventElapsedTime_v2 cuEventQuery cuEventRecord cuEventRecordWithFlags cuEventSynchronize
+		cuFuncSetAttribute cuInit cuKernelSetAttribute cuLaunchCooperativeKernel cuLaunchHostFunc cuLaunchKernel cuLaunchKernelEx
+		cuLibraryLoadData cuLibraryLoadFromFile cuLibraryUnload cuMemAllocAsync cuMemAllocFromPoolAsync cuMemAllocHost_v2
+		cuMemAllocManaged cuMemAllocPitch_v2 cuMemAlloc_v2 cuMemFreeAsync cuMemFreeHost cuMemFree_v2 cuMemGetInfo_v2 cuMemHostAlloc
+		cuMemcpy cuMemcpy2DAsync_v2 cuMemcpy2DUnaligned_v2 cuMemcpy2D_v2 cuMemcpy3DAsync_v2 cuMemcpy3DPeer cuMemcpy3DPeerAsync
+		cuMemcpy3D_v2 cuMemcpyAsync cuMemcpyAtoA_v2 cuMemcpyAtoD_v2 cuMemcpyAtoHAsync_v2 cuMemcpyAtoH_v2 cuMemcpyBatchAsync_v2
+		cuMemcpyDtoA_v2 cuMemcpyDtoDAsync_v2 cuMemcpyDtoD_v2 cuMemcpyDtoHAsync_v2 cuMemcpyDtoH_v2 cuMemcpyHtoAAsync_v2
+		cuMemcpyHtoA_v2 cuMemcpyHtoDAsync_v2 cuMemcpyHtoD_v2 cuMemcpyPeer cuMemcpyPeerAsync cuMemsetD16Async cuMemsetD16_v2
+		cuMemsetD2D16Async cuMemsetD2D16_v2 cuMemsetD2D32Async cuMemsetD2D32_v2 cuMemsetD2D8Async cuMemsetD2D8_v2 cuMemsetD32Async
+		cuMemsetD32_v2 cuMemsetD8Async cuMemsetD8_v2 cuModuleLoad cuModuleLoadData cuModuleLoadDataEx cuModuleLoadFatBinary
+		cuModuleUnload cuOccupancyAvailableDynamicSMemPerBlock cuOccupancyMaxActiveBlocksPerMultiprocessor
+		cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags cuOccupancyMaxPotentialBlockSize
+		cuOccupancyMaxPotentialBlockSizeWithFlags cuStreamAddCallback cuStreamCreate cuStreamCreateWithPriority cuStreamDestroy_v2
+		cuStreamQuery cuStreamSynchronize cuStreamWaitEvent
 	]],
 }
 -- ==== end of the hand-written lists ================================================================
