@@ -229,12 +229,12 @@ M.auto = {
 	cuArrayDestroy = { hArray = "drop", before = "object_array_unused" },
 
 	-- texture and surface objects
-	cuTexObjectCreate = { pTexObject = "new", pResDesc = "in", pTexDesc = "in", pResViewDesc = "in?" },
+	cuTexObjectCreate = { pTexObject = "new", pResDesc = "in", pTexDesc = "in", pResViewDesc = "in?", after = "object_texture_made" },
 	cuTexObjectDestroy = { texObject = "drop", before = "object_texture_gone" },
 	cuTexObjectGetResourceDesc = { pResDesc = "out" },
 	cuTexObjectGetTextureDesc = { pTexDesc = "out" },
 	cuTexObjectGetResourceViewDesc = { pResViewDesc = "out" },
-	cuSurfObjectCreate = { pSurfObject = "new", pResDesc = "in" },
+	cuSurfObjectCreate = { pSurfObject = "new", pResDesc = "in", after = "object_surface_made" },
 	cuSurfObjectDestroy = { surfObject = "drop", before = "object_surface_gone" },
 	cuSurfObjectGetResourceDesc = { pResDesc = "out" },
 

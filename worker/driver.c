@@ -77,10 +77,10 @@ static CUresult make_shared(struct worker *w)
 {
 	const struct ag_driver *d = w->d;
 	void *p = NULL;
-	CUresult r = d->cuMemAlloc_v2(&w->kill, (AG_WINDOW_COUNT + 1) * KILL_STRIDE);   /* the last: an empty table of textures */
+	CUresult r = d->cuMemAlloc_v2(&w->kill, AG_WINDOW_COUNT * KILL_STRIDE);
 
 	if (!r)
-		r = d->cuMemsetD8Async(w->kill, 0, (AG_WINDOW_COUNT + 1) * KILL_STRIDE, w->control);
+		r = d->cuMemsetD8Async(w->kill, 0, AG_WINDOW_COUNT * KILL_STRIDE, w->control);
 	if (!r)
 		r = d->cuStreamSynchronize(w->control);
 	if (!r)
@@ -93,7 +93,7 @@ static CUresult make_shared(struct worker *w)
 		if (!r && dp != (CUdeviceptr)(uintptr_t)p)
 			r = CUDA_ERROR_NOT_SUPPORTED;
 	}
-	return r;
+	return r ? r : textures_open(w);
 }
 
 int driver_open(struct worker *w, const char *which)
@@ -133,6 +133,7 @@ void driver_close(struct worker *w)
 {
 	if (w->dead)                 /* nothing in a dead context can be released; the process's end does it */
 		return;
+	textures_close(w);
 	w->d->cuStreamDestroy_v2(w->control);
 	w->d->cuMemFree_v2(w->kill);
 	w->d->cuMemFreeHost(w->records);

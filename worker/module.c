@@ -168,8 +168,8 @@ static struct guard_desc descriptor(const struct session *s, const struct module
 		.fault_word = s->host + AG_HOST_FAULT_OFF,
 		.printf_ring = s->host + AG_HOST_PRINTF_OFF,
 		.heap = s->host + AG_HOST_HEAP_OFF,
-		.textures = s->w->kill + AG_WINDOW_COUNT * KILL_STRIDE,
-		.ntextures = 1,
+		.textures = s->textures,
+		.ntextures = TEXTURES,
 		.client = s->number,
 		.module = m->number,
 		.window_base = base,
@@ -178,16 +178,10 @@ static struct guard_desc descriptor(const struct session *s, const struct module
 	};
 }
 
-/* Loading writes through a stream of its own and waits for that alone. */
-static CUresult loader(struct session *s)
-{
-	return s->loader ? CUDA_SUCCESS : s->d->cuStreamCreate(&s->loader, CU_STREAM_NON_BLOCKING);
-}
-
 static CUresult write_descriptor(struct session *s, struct module *m, struct variant *v)
 {
 	struct guard_desc desc = descriptor(s, m);
-	CUresult r = loader(s);
+	CUresult r = session_loader(s);
 
 	if (!r)
 		r = s->d->cuMemcpyHtoDAsync_v2(v->desc, &desc, sizeof desc, s->loader);
@@ -219,7 +213,7 @@ static CUresult write_images(struct session *s, struct module *m, struct variant
 {
 	const struct guard_result *g = &v->p->result;
 	uint8_t *data = malloc(g->data_init + 1), *bank = malloc(g->const_bytes + 1);
-	CUresult r = data && bank ? loader(s) : CUDA_ERROR_OUT_OF_MEMORY;
+	CUresult r = data && bank ? session_loader(s) : CUDA_ERROR_OUT_OF_MEMORY;
 
 	if (!r && g->data_init)
 		memcpy(data, g->data, g->data_init);
@@ -250,7 +244,7 @@ static CUresult carry_bank(struct session *s, struct module *m, bool wide)
 		return CUDA_SUCCESS;
 	if (!streams_drain(s, UINT32_MAX))
 		return CUDA_ERROR_CONTEXT_IS_DESTROYED;
-	CUresult r = loader(s);
+	CUresult r = session_loader(s);
 	if (!r)
 		r = s->d->cuMemcpyDtoDAsync_v2(to->bank, from->bank, bytes, s->loader);
 	return r ? r : s->d->cuStreamSynchronize(s->loader);

@@ -99,14 +99,18 @@ CUresult object_array_unused(struct session *s, CUarray real, struct ag_out *out
 
 CUresult object_texture_gone(struct session *s, CUtexObject real, struct ag_out *out)
 {
-	(void)real, (void)out;
-	return drained(s);
+	CUresult r = drained(s);
+
+	(void)out;
+	return r ? r : texture_unname(s, session_find(s, AG_K_TEXTURE, (void *)(uintptr_t)real));
 }
 
 CUresult object_surface_gone(struct session *s, CUsurfObject real, struct ag_out *out)
 {
-	(void)real, (void)out;
-	return drained(s);
+	CUresult r = drained(s);
+
+	(void)out;
+	return r ? r : texture_unname(s, session_find(s, AG_K_SURFACE, (void *)(uintptr_t)real));
 }
 
 /* --- graphs -------------------------------------------------------------------------------------------- */

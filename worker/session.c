@@ -363,7 +363,7 @@ static bool prepare(struct session *s)
 	s->kill = s->w->kill + (CUdeviceptr)s->k * KILL_STRIDE;
 	CUresult r = s->d->cuStreamWriteValue32_v2(s->w->control, s->kill, 0, 0);
 	if (!r)
-		r = s->d->cuStreamSynchronize(s->w->control);
+		r = textures_attach(s);   /* waits for the flag too */
 	if (!r)
 		r = streams_open(s);
 	if (r) {

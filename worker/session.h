@@ -136,6 +136,9 @@ struct worker {
 	CUdeviceptr kill;            /* KILL_STRIDE bytes per window number */
 	uint8_t *records;            /* pinned, RECORDS_STRIDE per window number */
 	CUdeviceptr gates;           /* u64 per service */
+	CUdeviceptr textures;        /* TEXTURES handles per window number */
+	CUarray no_array;            /* one zero, and its texture: what a handle that names nothing names */
+	CUtexObject no_texture;
 	uid_t uid;
 	gid_t group;
 	bool has_group;
@@ -156,6 +159,7 @@ extern struct worker the_worker;
 
 #define KILL_STRIDE 256u
 #define RECORDS_STRIDE 4096u
+#define TEXTURES 4096u           /* textures and surfaces of a session together */
 
 struct session {
 	struct session *next;        /* under worker.lock */
@@ -183,12 +187,20 @@ struct session {
 	struct table table[AG_K_COUNT];
 	struct streams st;
 	struct guard_records *records;
-	CUdeviceptr kill;
+	CUdeviceptr kill, textures;
 	uint32_t next_module;
 	CUstream loader;             /* module loading; created when first needed */
 	uint64_t attached;           /* bit i: service i knows this client */
 	_Atomic uint64_t launches, device_bytes, host_bytes, messages, faults;
 };
+
+/* texture.c: the session's stream for loading and clearing, made when first needed. Nothing else runs there. */
+CUresult session_loader(struct session *s);
+CUresult textures_open(struct worker *w);
+void textures_close(struct worker *w);
+CUresult textures_attach(struct session *s);           /* an empty table */
+CUresult texture_name(struct session *s, ag_id id, uint64_t handle);   /* kernels may use it from now on */
+CUresult texture_unname(struct session *s, ag_id id);  /* not any more; kernels that did must have ended */
 
 /* session.c: a connected socket, on its own thread, to the end. */
 void session_run(struct worker *w, int sock);

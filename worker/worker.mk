@@ -4,7 +4,7 @@ WORKER_SRC := $(filter-out worker/main.c,$(sort $(wildcard worker/*.c)))
 WORKER_OBJ := $(call objs,$(WORKER_SRC))
 WORKER_SOFT_OBJ := $(call objs,$(sort $(wildcard worker/softgpu/soft_*.c worker/softgpu/exec_*.c)))
 WORKER_GUARD_OBJ := $(call objs,$(filter-out guard/tool_main.c,$(sort $(wildcard guard/*.c)))) build/obj/build/gen/guard_runtime.o
-WORKER_GEN_OBJ := $(patsubst %,build/obj/build/gen/%.o,worker_table worker_auto driver_none driver_nv driver_soft)
+WORKER_GEN_OBJ := $(patsubst %,build/obj/build/gen/%.o,worker_table driver_none driver_nv driver_soft)
 WORKER_GEN := $(addprefix build/gen/,driver.h msg.h worker_calls.h)
 
 $(WORKER_OBJ) build/obj/worker/main.o $(call asan_objs,$(WORKER_SRC)): | $(WORKER_GEN) build/gen/build_id.h

@@ -1,0 +1,110 @@
+/* texture.c - how guarded kernels name textures and surfaces: the low word of the program's handle, which is the id's index, looks up the session's
+ * table (guard.h).  Every other entry of the table names a texture of the worker's own with a single zero in it, because a number that the driver never
+ * gave out may be another client's texture. */
+#include <stdlib.h>
+#include <string.h>
+#include "session.h"
+
+CUresult session_loader(struct session *s)
+{
+	return s->loader ? CUDA_SUCCESS : s->d->cuStreamCreate(&s->loader, CU_STREAM_NON_BLOCKING);
+}
+
+static CUresult set(struct session *s, uint32_t index, uint64_t handle)
+{
+	CUresult r = session_loader(s);
+
+	if (!r)
+		r = s->d->cuMemcpyHtoDAsync_v2(s->textures + index * sizeof handle, &handle, sizeof handle, s->loader);
+	return r ? r : s->d->cuStreamSynchronize(s->loader);
+}
+
+CUresult texture_name(struct session *s, ag_id id, uint64_t handle)
+{
+	enum ag_kind other = AG_ID_KIND(id) == AG_K_TEXTURE ? AG_K_SURFACE : AG_K_TEXTURE;
+	const struct table *t = &s->table[other];
+	uint32_t i = AG_ID_INDEX(id);
+
+	if (i >= TEXTURES)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	/* Both kinds share the table: an index names one of them. */
+	if (i < t->n && t->v[i].live)
+		return CUDA_ERROR_INVALID_HANDLE;
+	return set(s, i, handle);
+}
+
+CUresult texture_unname(struct session *s, ag_id id)
+{
+	return id && AG_ID_INDEX(id) < TEXTURES ? set(s, AG_ID_INDEX(id), s->w->no_texture) : CUDA_SUCCESS;
+}
+
+CUresult object_texture_made(struct session *s, ag_id id, CUtexObject real)
+{
+	return texture_name(s, id, real);
+}
+
+CUresult object_surface_made(struct session *s, ag_id id, CUsurfObject real)
+{
+	return texture_name(s, id, real);
+}
+
+/* --- the empty texture ------------------------------------------------------------------------------ */
+
+static CUresult make_array(struct worker *w)
+{
+	const struct ag_driver *d = w->d;
+	CUDA_ARRAY_DESCRIPTOR a = { 1, 1, CU_AD_FORMAT_FLOAT, 1 };
+	static const float zero;
+	CUDA_MEMCPY2D c;
+
+	memset(&c, 0, sizeof c);
+	CUresult r = d->cuArrayCreate_v2(&w->no_array, &a);
+	c.srcMemoryType = CU_MEMORYTYPE_HOST;
+	c.srcHost = &zero;
+	c.srcPitch = c.WidthInBytes = sizeof zero;
+	c.dstMemoryType = CU_MEMORYTYPE_ARRAY;
+	c.dstArray = w->no_array;
+	c.Height = 1;
+	if (!r)
+		r = d->cuMemcpy2DAsync_v2(&c, w->control);
+	return r ? r : d->cuStreamSynchronize(w->control);
+}
+
+CUresult textures_open(struct worker *w)
+{
+	CUDA_RESOURCE_DESC res;
+	CUDA_TEXTURE_DESC t;
+	CUresult r = make_array(w);
+
+	memset(&res, 0, sizeof res);
+	memset(&t, 0, sizeof t);
+	res.resType = CU_RESOURCE_TYPE_ARRAY;
+	res.res.array.hArray = w->no_array;
+	t.addressMode[0] = t.addressMode[1] = t.addressMode[2] = CU_TR_ADDRESS_MODE_CLAMP;
+	if (!r)
+		r = w->d->cuTexObjectCreate(&w->no_texture, &res, &t, NULL);
+	return r ? r : w->d->cuMemAlloc_v2(&w->textures, (size_t)AG_WINDOW_COUNT * TEXTURES * sizeof(uint64_t));
+}
+
+void textures_close(struct worker *w)
+{
+	w->d->cuTexObjectDestroy(w->no_texture);
+	w->d->cuArrayDestroy(w->no_array);
+	w->d->cuMemFree_v2(w->textures);
+}
+
+CUresult textures_attach(struct session *s)
+{
+	uint64_t *none = malloc(TEXTURES * sizeof *none);
+
+	if (!none)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	for (unsigned i = 0; i < TEXTURES; i++)
+		none[i] = s->w->no_texture;
+	s->textures = s->w->textures + (CUdeviceptr)s->k * TEXTURES * sizeof *none;
+	CUresult r = s->d->cuMemcpyHtoDAsync_v2(s->textures, none, TEXTURES * sizeof *none, s->w->control);
+	if (!r)
+		r = s->d->cuStreamSynchronize(s->w->control);
+	free(none);
+	return r;
+}
