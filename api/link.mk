@@ -12,9 +12,11 @@ LINK_LIBS := build/lib/libcuda.a build/lib/libcudart_static.a build/lib/libcuda.
 LIBS += $(LINK_LIBS)
 
 # Each form starts as one object in which only CUDA's own names are global.
-build/obj/link/cuda.o: $(CUDA_OBJ) build/gen/cuda.syms
-build/obj/link/cudart.o: $(CUDART_OBJ) build/gen/cudart.syms
-build/obj/link/%.o: $(CORE_OBJ)
+# Expanded when make runs: fragments read later define what these hold.
+.SECONDEXPANSION:
+build/obj/link/cuda.o: $$(CUDA_OBJ) build/gen/cuda.syms
+build/obj/link/cudart.o: $$(CUDART_OBJ) build/gen/cudart.syms
+build/obj/link/%.o: $$(CORE_OBJ)
 	@mkdir -p $(@D)
 	$(LD) -r -o $@.all $(filter %.o,$^) $(CODECS)
 	$(OBJCOPY) --keep-global-symbols=build/gen/$*.syms $@.all $@
