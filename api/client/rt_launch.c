@@ -58,16 +58,9 @@ static CUlaunchConfig driver_config(const cudaLaunchConfig_t *c)
 
 /* --- launches ------------------------------------------------------------------------------ */
 
-/* The Runtime's own name for dimensions that no device takes: cudaErrorInvalidConfiguration, where the Driver says INVALID_VALUE. */
-static bool bad_dims(dim3 grid, dim3 block)
-{
-	return !grid.x || !grid.y || !grid.z || !block.x || !block.y || !block.z || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535 ||
-	       block.x > 1024 || block.y > 1024 || block.z > 64 || (uint64_t)block.x * block.y * block.z > 1024;
-}
-
 static cudaError_t launch(CUkernel k, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t stream, bool cooperative)
 {
-	if (bad_dims(grid, block)) return rt_error(cudaErrorInvalidConfiguration);
+	/* Impossible dimensions are the Driver's to refuse: INVALID_VALUE, under both names since CUDA 13. */
 	if (shared > 0xffffffffu) return rt_error(cudaErrorInvalidValue);
 	CUresult r = rt_init();         /* this thread may not have made any call before */
 	if (r) return rt_return(r);
@@ -116,7 +109,6 @@ cudaError_t rt_cudaLaunchKernelExC(const cudaLaunchConfig_t *c, const void *func
 	if (!c || (c->numAttrs && !c->attrs)) return rt_error(cudaErrorInvalidValue);
 	CUresult r = rt_kernel(func, &k);
 	if (r) return rt_return(r);
-	if (bad_dims(c->gridDim, c->blockDim)) return rt_error(cudaErrorInvalidConfiguration);
 	CUlaunchConfig d = driver_config(c);
 	return rt_return(rt_cu()->cuLaunchKernelEx(&d, (CUfunction)k, args, NULL));
 }

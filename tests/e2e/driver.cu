@@ -1,6 +1,7 @@
 /* driver.cu - the Driver API beside the Runtime in one program: modules from PTX text, both launch forms, contexts, shared pointers. */
 #include "check.h"
 #include <cuda.h>
+#include <cstddef>
 #include <vector>
 
 static const char ptx[] =
@@ -51,10 +52,12 @@ int main()
 	void *args[] = { &a, &b, (void *)&n };
 	DRV(cuLaunchKernel(f, (n + 127) / 128, 1, 1, 128, 1, 1, 0, NULL, args, NULL));
 	DRV(cuMemsetD32(bias, 1, 1));
-	struct { CUdeviceptr a; int *b; unsigned n; } packed = { a, b, n };
-	size_t packed_bytes = sizeof packed;
+	struct packed_args { CUdeviceptr a; int *b; unsigned n; } packed = { a, b, n };
+	size_t packed_bytes = offsetof(packed_args, n) + sizeof n; /* exactly the parameters: trailing padding is refused */
 	void *extra[] = { CU_LAUNCH_PARAM_BUFFER_POINTER, &packed, CU_LAUNCH_PARAM_BUFFER_SIZE, &packed_bytes, CU_LAUNCH_PARAM_END };
 	DRV(cuLaunchKernel(f, (n + 127) / 128, 1, 1, 128, 1, 1, 0, NULL, NULL, extra));
+	packed_bytes = sizeof packed;
+	e2e_case("parameter buffer of another size", cuLaunchKernel(f, 1, 1, 1, 128, 1, 1, 0, NULL, NULL, extra) == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
 	DRV(cuCtxSynchronize());
 	DRV(cuMemcpyDtoH(z.data(), a, n * 4));
 	bool ok = true;

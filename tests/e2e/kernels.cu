@@ -32,9 +32,9 @@ static void launches(void)
 {
 	int *d;
 	MUST(cudaMalloc(&d, 4096));
-	GIVES("no threads", cudaErrorInvalidConfiguration, (empty<<<1, 0>>>(), cudaGetLastError()));
-	GIVES("too many threads", cudaErrorInvalidConfiguration, (empty<<<1, 2048>>>(), cudaGetLastError()));
-	GIVES("grid too high", cudaErrorInvalidConfiguration, (empty<<<dim3(1, 70000), 1>>>(), cudaGetLastError()));
+	GIVES("no threads", cudaErrorInvalidValue, (empty<<<1, 0>>>(), cudaGetLastError()));
+	GIVES("too many threads", cudaErrorInvalidValue, (empty<<<1, 2048>>>(), cudaGetLastError()));
+	GIVES("grid too high", cudaErrorInvalidValue, (empty<<<dim3(1, 70000), 1>>>(), cudaGetLastError()));
 	GIVES("too much shared memory", cudaErrorInvalidValue, (big_shared<<<1, 32, 100000>>>((char *)d, 100000), cudaGetLastError()));
 	MUST(cudaFuncSetAttribute(big_shared, cudaFuncAttributeMaxDynamicSharedMemorySize, 100000));
 	big_shared<<<1, 128, 100000>>>((char *)d, 100000);

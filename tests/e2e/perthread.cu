@@ -13,6 +13,12 @@ int main()
 	MUST(cudaMalloc(&done, 4));
 	MUST(cudaMemset(go, 0, 4));
 	MUST(cudaDeviceSynchronize());
+	release<<<1, 1>>>(done); /* both kernels loaded beforehand: lazy loading may wait for a running kernel */
+	MUST(cudaMemset(done, 0, 4));
+	MUST(cudaMemset(go, 1, 4));
+	wait_for<<<1, 1>>>(go, done);
+	MUST(cudaMemset(go, 0, 4));
+	MUST(cudaDeviceSynchronize());
 	/* With one shared default stream the second kernel could not run before the first ended. */
 	std::thread waiter([&] { wait_for<<<1, 1>>>(go, done); });
 	waiter.join();
