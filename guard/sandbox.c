@@ -56,7 +56,8 @@ bool sandbox_limit(const struct sandbox_limits *l)
 #endif
 	};
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		struct rlimit r = { rows[i].value, rows[i].value };
+		/* a second more until the hard limit, so that the soft one's signal tells what happened */
+		struct rlimit r = { rows[i].value, rows[i].value + (rows[i].what == RLIMIT_CPU) };
 		if (setrlimit(rows[i].what, &r))
 			return false;
 	}
@@ -84,6 +85,8 @@ bool sandbox_compute(int out_fd)
 		PROLOGUE,
 		ALLOW(munmap), ALLOW(mremap), ALLOW(brk), ALLOW(madvise), ALLOW(futex), ALLOW(rt_sigreturn), ALLOW(exit), ALLOW(exit_group),
 		ALLOW(getrandom), ALLOW(clock_gettime),
+		/* an allocator that looks for NUMA nodes finds none */
+		IS(__NR_access, 0, 1), RET(SECCOMP_RET_ERRNO | ENOENT),
 		/* write: to the result only (the request was mapped, there is nothing to read); mmap: nothing to execute */
 		IS(__NR_write, 0, 4), LOAD(args[0]), IS((uint32_t)out_fd, 0, 1), RET(SECCOMP_RET_ALLOW), RET(SECCOMP_RET_KILL_PROCESS),
 		IS(__NR_mmap, 0, 4), LOAD(args[2]), BITS(PROT_EXEC, 0, 1), RET(SECCOMP_RET_KILL_PROCESS), RET(SECCOMP_RET_ALLOW),
