@@ -83,13 +83,18 @@ CUresult textures_open(struct worker *w)
 	t.addressMode[0] = t.addressMode[1] = t.addressMode[2] = CU_TR_ADDRESS_MODE_CLAMP;
 	if (!r)
 		r = w->d->cuTexObjectCreate(&w->no_texture, &res, &t, NULL);
+	/* A driver without texture objects has none that a number could name. */
+	if (r == CUDA_ERROR_NOT_SUPPORTED)
+		r = CUDA_SUCCESS;
 	return r ? r : w->d->cuMemAlloc_v2(&w->textures, (size_t)AG_WINDOW_COUNT * TEXTURES * sizeof(uint64_t));
 }
 
 void textures_close(struct worker *w)
 {
-	w->d->cuTexObjectDestroy(w->no_texture);
-	w->d->cuArrayDestroy(w->no_array);
+	if (w->no_texture)
+		w->d->cuTexObjectDestroy(w->no_texture);
+	if (w->no_array)
+		w->d->cuArrayDestroy(w->no_array);
 	w->d->cuMemFree_v2(w->textures);
 }
 
