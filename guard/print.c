@@ -213,7 +213,9 @@ static void set_space(struct ptx_inst *in, enum where where)
 	static const uint16_t before[] = { PTX_MOD_weak, PTX_MOD_volatile, PTX_MOD_relaxed, PTX_MOD_acquire, PTX_MOD_release, PTX_MOD_acq_rel,
 		PTX_MOD_sc, PTX_MOD_mmio, PTX_MOD_cta, PTX_MOD_cluster, PTX_MOD_gpu, PTX_MOD_sys, PTX_MOD_init, PTX_MOD_inval,
 		PTX_MOD_arrive, PTX_MOD_arrive_drop, PTX_MOD_noComplete, PTX_MOD_expect_tx, PTX_MOD_test_wait, PTX_MOD_try_wait,
-		PTX_MOD_parity, PTX_MOD_sync, PTX_MOD_aligned, PTX_MOD_m8n8, PTX_MOD_x1, PTX_MOD_x2, PTX_MOD_x4, PTX_MOD_trans };
+		PTX_MOD_parity, PTX_MOD_sync, PTX_MOD_aligned, PTX_MOD_m8n8, PTX_MOD_x1, PTX_MOD_x2, PTX_MOD_x4, PTX_MOD_trans,
+		PTX_MOD_load, PTX_MOD_store, PTX_MOD_a, PTX_MOD_b, PTX_MOD_c, PTX_MOD_d, PTX_MOD_row, PTX_MOD_col, PTX_MOD_m16n16k16,
+		PTX_MOD_m16n16k8, PTX_MOD_m8n32k16, PTX_MOD_m32n8k16, PTX_MOD_m8n8k4, PTX_MOD_m8n8k32, PTX_MOD_m8n8k128 };
 	enum ptx_mod m = where == AT_GLOBAL ? PTX_MOD_global : where == AT_SHARED ? PTX_MOD_shared : PTX_MOD_local;
 	unsigned at = 0;
 
@@ -463,12 +465,50 @@ static void check_cp_async(struct rw_out *o, struct ptx_inst *in)
 		rw_refuse(o->rw, in->line, "opcode 'cp.async' has an unexpected source size");
 }
 
+/* Suffixes of accesses in the order of the PTX grammar; the compiler takes them in any. */
+static unsigned mod_rank(uint16_t m)
+{
+	static const struct { uint8_t rank; uint16_t mod; } ranks[] = {
+		{ 1, PTX_MOD_weak }, { 1, PTX_MOD_volatile }, { 1, PTX_MOD_relaxed }, { 1, PTX_MOD_acquire }, { 1, PTX_MOD_release },
+		{ 1, PTX_MOD_acq_rel }, { 1, PTX_MOD_sc }, { 1, PTX_MOD_mmio }, { 2, PTX_MOD_cta }, { 2, PTX_MOD_cluster }, { 2, PTX_MOD_gpu },
+		{ 2, PTX_MOD_sys }, { 3, PTX_MOD_const }, { 3, PTX_MOD_global }, { 3, PTX_MOD_local }, { 3, PTX_MOD_param },
+		{ 3, PTX_MOD_shared }, { 4, PTX_MOD_ca }, { 4, PTX_MOD_cg }, { 4, PTX_MOD_cs }, { 4, PTX_MOD_lu }, { 4, PTX_MOD_cv },
+		{ 4, PTX_MOD_wb }, { 4, PTX_MOD_wt }, { 5, PTX_MOD_nc }, { 6, PTX_MOD_L1_evict_first }, { 6, PTX_MOD_L1_evict_last },
+		{ 6, PTX_MOD_L1_evict_normal }, { 6, PTX_MOD_L1_evict_unchanged }, { 6, PTX_MOD_L1_no_allocate },
+		{ 7, PTX_MOD_L2_evict_first }, { 7, PTX_MOD_L2_evict_last }, { 7, PTX_MOD_L2_evict_normal }, { 8, PTX_MOD_L2_64B },
+		{ 8, PTX_MOD_L2_128B }, { 8, PTX_MOD_L2_256B }, { 10, PTX_MOD_noftz }, { 11, PTX_MOD_v2 }, { 11, PTX_MOD_v4 },
+		{ 11, PTX_MOD_v8 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(ranks); i++)
+		if (ranks[i].mod == m)
+			return ranks[i].rank;
+	return ptx_mod_type(m) == PTX_T_NONE ? 9 : 12;
+}
+
+static void sort_mods(struct ptx_inst *in)
+{
+	for (unsigned i = 1; i < in->nmods; i++)
+		for (unsigned j = i; j > 0 && mod_rank(in->mods[j - 1]) > mod_rank(in->mods[j]); j--) {
+			uint16_t t = in->mods[j];
+
+			in->mods[j] = in->mods[j - 1];
+			in->mods[j - 1] = t;
+		}
+}
+
 /* Before the fences are planned: operands that are dropped, and forms that planning relies on. */
 static void prepare(struct rw_out *o, struct ptx_inst *in)
 {
 	switch (rw_op(in->op)->cls) {
-	case RW_C_LD: case RW_C_ST: case RW_C_RED: strip_hints(in, 2); break;
-	case RW_C_ATOM: strip_hints(in, rw_has(in, PTX_MOD_cas) ? 4 : 3); break;
+	case RW_C_LD: case RW_C_ST: case RW_C_RED:
+		strip_hints(in, 2);
+		sort_mods(in);
+		break;
+	case RW_C_ATOM:
+		strip_hints(in, rw_has(in, PTX_MOD_cas) ? 4 : 3);
+		sort_mods(in);
+		break;
 	case RW_C_CPASYNC:
 		strip_hints(in, in->nops == 5 ? 4 : 3);
 		check_cp_async(o, in);

@@ -459,7 +459,7 @@ static void copy_params(struct move *m)
 			struct ptx_operand v;
 			struct ptx_inst *in;
 
-			while (at + (1u << c) > p->size || (p->offset + at) % (1u << c))
+			while (at + (1u << c) > p->size || at % (1u << c) || (1u << c) > p->align)
 				c--;
 			v = rw_reg_op(rw_new_reg(k, cls[c]));
 			mods[0] = PTX_MOD_param;
@@ -509,6 +509,10 @@ void rw_relocate(struct rw *rw, struct rw_kernel *k)
 	k->local.var = (struct ptx_var){ .name = object_name(rw, "ag_local_", k->index), .space = PTX_LOCAL };
 	k->insts = NULL;
 	k->ninsts = k->cap_insts = 0;
+	m.in = body;
+	for (uint32_t i = 0; i < k->src->nvars && n; i++)       /* an address can be reached without its name */
+		if (k->src->vars[i]->space == PTX_SHARED || k->src->vars[i]->space == PTX_LOCAL)
+			locate(&m, k->src->vars[i], 0);
 	for (uint32_t i = 0; i < n; i++) {
 		m.in = &body[i];
 		check_sregs(rw, &body[i]);
