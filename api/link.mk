@@ -29,11 +29,11 @@ build/lib/%.a:
 	@rm -f $@
 	$(AR) crs $@ $<
 
+# No libcuda.so beside libcuda.so.1: -lcuda takes the archive, and the program runs with no environment set; -l:libcuda.so.1 takes the other.
 # nodelete: the core stays while any other copy may use its table.
 SHARED = $(CC) -shared -Wl,-soname,$(@F) -Wl,--version-script,$(filter %.map,$^) -Wl,-z,nodelete -Wl,-z,defs -Wl,-Bsymbolic -o $@ $(filter %.o,$^) -ldl -lpthread
 build/lib/libcuda.so.1: build/obj/link/cuda.o build/gen/libcuda.map
 	$(SHARED)
-	ln -sf $(@F) build/lib/libcuda.so
 build/lib/libcudart.so.13: build/obj/link/cudart.o build/gen/libcudart.map
 	$(SHARED)
 	ln -sf $(@F) build/lib/libcudart.so
