@@ -29,3 +29,24 @@ build/tests/verify_fuzz_canary: tests/fuzz/verify_fuzz.c $(VERIFY_ASAN_OBJ)
 	$(CC) $(filter-out -O2,$(CFLAGS)) -O1 $(ASAN_FLAGS) $(CPPFLAGS) -DFUZZ_CANARY -o $@ $^
 
 TESTS += build/tests/verify_fuzz
+
+HELPER_SRC := guard/helper.c guard/zygote.c guard/sandbox.c
+HELPER_OBJ := $(call objs,$(HELPER_SRC))
+HELPER_ASAN_OBJ := $(call asan_objs,$(HELPER_SRC))
+GUARD_ALL_OBJ := $(HELPER_OBJ) $(call objs,guard/cli.c) $(REWRITE_OBJ) $(PTX_OBJ) $(VERIFY_OBJ)
+GUARD_ALL_ASAN_OBJ := $(HELPER_ASAN_OBJ) $(call asan_objs,guard/cli.c) $(REWRITE_ASAN_OBJ) $(PTX_ASAN_OBJ) $(VERIFY_ASAN_OBJ)
+
+build/bin/agileos-guard: build/obj/guard/tool_main.o $(GUARD_ALL_OBJ)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^
+
+build/tests/helper_test: build/obj/tests/guard/helper_test.o $(GUARD_ALL_OBJ)
+	@mkdir -p $(@D)
+	$(CC) -pthread -o $@ $^
+
+build/tests/helper_test_asan: build/asan/obj/tests/guard/helper_test.o $(GUARD_ALL_ASAN_OBJ) build/tests/helper_test
+	@mkdir -p $(@D)
+	$(CC) $(ASAN_FLAGS) -pthread -o $@ $(filter %.o,$^)
+
+BINS += build/bin/agileos-guard
+TESTS += build/tests/helper_test build/tests/helper_test_asan

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -155,6 +156,9 @@ static void be_child(const struct zygote *z, struct helper_job job, const int fd
 	for (int i = 0, high[3]; i < 6; i++)
 		if ((i < 3 ? high[i] = fcntl(fds[i], F_DUPFD, 100) : dup2(high[i - 3], i + 2)) < 0)
 			_exit(2);
+	/* without the zygote nobody watches the clock */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) || getppid() == 1)
+		_exit(2);
 	close(FD_SOCKET);
 	if (job.kind != HELPER_COMPILE && z->ptxas)
 		close(FD_PTXAS);
