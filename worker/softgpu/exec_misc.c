@@ -1,13 +1,18 @@
 /* exec_misc.c - small handlers: rounding modes, scalar fallbacks, special registers, the stack, fences, predicate logic. */
 #include <immintrin.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include "exec_internal.h"
 
 #define EACH(m, l) for (uint32_t m_ = (m), l = 0; m_ && (l = lane_first(m_), 1); m_ &= m_ - 1)
 
+/* $AGILEOS_SOFTGPU_SIMD=sse2 asks for the handlers every processor has. */
 const op_fn *exec_simd(void)
 {
+	const char *want = getenv("AGILEOS_SOFTGPU_SIMD");
+	if (want && !strcmp(want, "sse2"))
+		return exec_simd_sse2;
 	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")
 		? exec_simd_avx2 : exec_simd_sse2;
 }

@@ -5,14 +5,18 @@ SOFT_EXEC_ASAN := $(call asan_objs,$(SOFT_EXEC_SRC))
 
 # Handlers are loops for the vectoriser.  No contraction: an fma exists only where PTX says so.
 SOFT_SIMD_CFLAGS := -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off -fno-strict-aliasing
-CFLAGS_worker_softgpu_exec_simd_sse2 := $(SOFT_SIMD_CFLAGS)
-CFLAGS_worker_softgpu_exec_simd_avx2 := $(SOFT_SIMD_CFLAGS) -mavx2 -mfma -mbmi -mbmi2 -mlzcnt -mpopcnt
+CFLAGS_worker_softgpu_exec_simd_sse2 = $(SOFT_SIMD_CFLAGS)
+CFLAGS_worker_softgpu_exec_simd_avx2 = $(SOFT_SIMD_CFLAGS) -mavx2 -mfma -mbmi -mbmi2 -mlzcnt -mpopcnt
+# The sanitizers' copies need no speed, only to build soon.
+build/asan/obj/worker/softgpu/exec_simd_sse2.o: SOFT_SIMD_CFLAGS := -ffp-contract=off -fno-strict-aliasing
+build/asan/obj/worker/softgpu/exec_simd_avx2.o: SOFT_SIMD_CFLAGS := -ffp-contract=off -fno-strict-aliasing
 CFLAGS_worker_softgpu_exec_scalar := -ffp-contract=off -fno-strict-aliasing
 CFLAGS_worker_softgpu_exec_atom := -ffp-contract=off -fno-strict-aliasing
+CFLAGS_tests_softgpu_exec_alu := -frounding-math -ffp-contract=off -fno-strict-aliasing
 CFLAGS_worker_softgpu_exec_matrix := -ffp-contract=off -fno-strict-aliasing
 
 # --- tests: each exec_<name>.c links the processor, the parser and the harness; .cu files become PTX ---------------
-SOFT_EXEC_TESTS := exec_nvcc
+SOFT_EXEC_TESTS := exec_nvcc exec_alu
 SOFT_EXEC_PTX := build/tests/softgpu/exec_kernels.ptx
 SOFT_EXEC_LIBS := -lm -pthread
 SOFT_EXEC_HARNESS := tests/softgpu/exec_harness.c
