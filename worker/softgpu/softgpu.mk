@@ -35,3 +35,14 @@ build/asan/tests/softgpu/$(1): $(call asan_objs,tests/softgpu/$(1).c $(SOFT_EXEC
 TESTS += build/tests/softgpu/$(1) build/asan/tests/softgpu/$(1)
 endef
 $(foreach t,$(SOFT_EXEC_TESTS),$(eval $(call soft_exec_test,$(t))))
+
+# --- speed ---------------------------------------------------------------------------------------------------------
+build/tests/bench/%.ptx: tests/bench/%.cu
+	@mkdir -p $(@D)
+	$(NVCC) -ptx -arch=sm_90 $< -o $@
+build/tests/bench/bench_softgpu: $(call objs,tests/bench/bench_softgpu.c $(SOFT_EXEC_HARNESS)) $(SOFT_EXEC_OBJ) $(PTX_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $^ $(SOFT_EXEC_LIBS) -o $@
+bench-softgpu: build/tests/bench/bench_softgpu build/tests/bench/softgpu_kernels.ptx
+	build/tests/bench/bench_softgpu
+.PHONY: bench-softgpu
