@@ -77,6 +77,7 @@ void services_detach(struct session *s)
 	s->attached = 0;
 }
 
+/* The address of a service's state is no secret: nothing but a gate reaches it. */
 void services_status(struct worker *w, void (*line)(void *, const char *), void *arg)
 {
 	char text[256], all[400];
@@ -84,9 +85,15 @@ void services_status(struct worker *w, void (*line)(void *, const char *), void 
 	for (uint32_t i = 0; i < count(); i++) {
 		const struct ag_adapter *a = ag_services[i].adapter;
 		text[0] = 0;
-		if (running[i].open && !w->dead && w->d->cuCtxSetCurrent(w->ctx) == CUDA_SUCCESS && a->status)
+		if (!running[i].open || w->dead || w->d->cuCtxSetCurrent(w->ctx)) {
+			snprintf(all, sizeof all, "service %s: closed", a->name);
+			line(arg, all);
+			continue;
+		}
+		if (a->status)
 			a->status(running[i].self, text, sizeof text);
-		snprintf(all, sizeof all, "service %s: %s%s%s", a->name, running[i].open ? "open" : "closed", text[0] ? ", " : "", text);
+		snprintf(all, sizeof all, "service %s: open, state 0x%llx, %s%s%s", a->name, (unsigned long long)running[i].state, text, text[0] ? ", " : "",
+		         a->selfcheck(running[i].self) ? "DAMAGED" : "intact");
 		line(arg, all);
 	}
 }
