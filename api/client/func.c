@@ -203,6 +203,15 @@ static CUresult occupancy(const struct agc_function *f, uint32_t what, uint64_t 
 	return agc_call(m, rep, sizeof *rep, NULL, NULL);
 }
 
+CUresult agc_active_blocks(const struct agc_function *f, int block, size_t shared, int *blocks)
+{
+	struct rep_occupancy rep;
+	CUresult r = occupancy(f, ACTIVE_BLOCKS, shared, block, 0, CU_OCCUPANCY_DEFAULT, &rep);
+	if (r == CUDA_SUCCESS)
+		*blocks = (int)rep.a;
+	return r;
+}
+
 CUresult call_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfunction h, int block, size_t shared, unsigned flags)
 {
 	struct rep_occupancy rep;

@@ -221,6 +221,8 @@ struct agc_function {
 
 /* A CUfunction, or a CUkernel in its place (loads its library). */
 CUresult agc_function_of(CUfunction f, struct agc_function **out);
+/* Blocks of `block` threads that one multiprocessor holds at a time; func.c */
+CUresult agc_active_blocks(const struct agc_function *f, int block, size_t shared, int *blocks);
 void agc_modules_drop(struct agc_ctx *ctx);
 /* A module of `ctx` (may be NULL: a library's) from an image; size as for agc_image_pieces. */
 CUresult agc_module_load(const void *image, size_t size, struct agc_ctx *ctx, struct agc_module **out);

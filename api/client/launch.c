@@ -51,11 +51,11 @@ static CUresult extra_params(void **extra, const void **buffer, size_t *bytes)
 }
 
 /* A cooperative grid must fit the device at once. */
-static CUresult check_cooperative(struct agc_function *f, const struct launch *l)
+static CUresult check_cooperative(const struct agc_function *f, const struct launch *l)
 {
 	int blocks = 0, sms = agc_s.shm->device[0].attr[CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT];
 	int threads = (int)(l->block[0] * l->block[1] * l->block[2]);
-	CUresult r = call_cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, (CUfunction)(uintptr_t)f->id, threads, l->shared);
+	CUresult r = agc_active_blocks(f, threads, l->shared, &blocks);
 	if (r)
 		return r;
 	return (uint64_t)l->grid[0] * l->grid[1] * l->grid[2] > (uint64_t)blocks * (uint64_t)sms ? CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE : CUDA_SUCCESS;
