@@ -197,7 +197,9 @@ extern const size_t guard_runtime_ptx_len;
 /* --- helper process (helper.c): a zygote without privileges forks one child per request ------------------------------ */
 
 struct guard_helper;
-/* Starts the zygote; call before the process has threads or a GPU context. ptxas: path, or NULL when nothing will be compiled (softgpu). */
+/* Starts the zygote: this program again (/proc/self/exe) with a hidden subcommand, so main() must first do
+ *   if (guard_is_zygote(argc, argv)) return guard_zygote_main(argc, argv);                      (guard/helper.h)
+ * ptxas: path, or NULL when nothing will be compiled (softgpu).  NULL: it could not start. */
 struct guard_helper *guard_helper_start(const char *ptxas);
 void guard_helper_stop(struct guard_helper *h);
 
