@@ -391,7 +391,6 @@ int main(int argc, char **argv)
 	if (access(ptxas, X_OK) == 0)
 		real_compiler(ptxas);
 	else
-		printf("# no %s: the real compiler was not tried
-", ptxas);
+		printf("# no %s: the real compiler was not tried\n", ptxas);
 	return failed;
 }
