@@ -85,7 +85,21 @@
  *   cp.async of z bytes:  cp.async.ca|cg.shared.global [%gs<W>_i+imm], [%ga<W>_j+imm], z;   both as accesses of z bytes; or with a fourth operand,
  *              a literal up to z or  min.u32 %gcz_n, any, z;
  *   nanosleep: min.u32 %gns_n, any, 1000000;   nanosleep.u32 %gns_n;         (or a literal up to that)
- *   textures and surfaces:   entry: ld.const.u64 %gtb, [ag_desc+56];  ld.const.u32 %gtc, [ag_desc+64];  sub.u32 %gtl, %gtc, 1;
+ *   mbarrier.* and cp.async.mbarrier.arrive: their address is a shared access of 8 bytes; ldmatrix, stmatrix: one of 16
+ *              bytes; state space .shared, suffixes in the order of the PTX grammar.
+ *   wmma.load, wmma.store (wmma.mma is plain): R lines of C elements of z bytes, from shape, fragment and layout (a: m x k,
+ *              b: k x n, c and d: m x n; row: R is the first of the two; col: R is the second).  All registers of one such
+ *              instruction have its number n, and nothing else uses them; z is 1, 2, 4 or 8, A = 16 / z, M = 2^32 / ((R-1)*z):
+ *     global:  and.b32 %gyl_n, any, -16;   mov.b64 %gya_n, {%gyl_n, %gw};   not.b32 %gyn_n, %gyl_n;
+ *       wide:  and.b32 %gyl_n, any, -16;   lop3.b32 %gyh_n, any, %gm, %gw, 234;   mov.b64 %gya_n, {%gyl_n, %gyh_n};
+ *              setp.eq.u32 %gye_n, %gyh_n, %gwe;   selp.b32 %gyo_n, %gyl_n, 0, %gye_n;   not.b32 %gyn_n, %gyo_n;
+ *              with the entry line or.b32 %gwe, %gw, %gm;
+ *     shared:  sub.u32 %gyu_n, any, %gsb;  min.u32 %gyv_n, %gyu_n, LIM;  and.b32 %gyw_n, %gyv_n, -16;
+ *              add.u32 %gyb_n, %gyw_n, %gsb;  sub.u32 %gyn_n, LIM, %gyw_n;  LIM: %gsl<F> or S - F as above, F = C*z
+ *     then:    mul.hi.u32 %gyq_n, %gyn_n, M;  min.u32 %gym_n, any, %gyq_n;  and.b32 %gys_n, %gym_n, -A;
+ *              wmma.load.a.sync.aligned.row.m16n16k16.global.f16 {...}, [%gya_n], %gys_n;    (.shared: [%gyb_n])
+ *     so that (R-1) * stride + C elements end inside the window (the last line in its slack) or the block's memory.
+ *   textures (tex, tld4, txq; a handle is [%gt_n, {...}] or [%gt_n]):   entry: ld.const.u64 %gtb, [ag_desc+56];  ld.const.u32 %gtc, [ag_desc+64];  sub.u32 %gtl, %gtc, 1;
  *     min.u32 %gti_n, any, %gtl;   mad.wide.u32 %gta_n, %gti_n, 8, %gtb;   ld.global.u64 %gt_n, [%gta_n];   %gt_n is a handle and nothing else
  * Every textually backward branch (and brx.idx with such a target) is directly preceded by a poll, none of it predicated but as shown:
  *     add.u32 %gc, %gc, 1;  and.b32 %gx, %gc, 63;  setp.eq.u32 %gq, %gx, 0;
