@@ -29,15 +29,16 @@ $(foreach t,$(SOFT_DRV_TESTS),$(eval CFLAGS_tests_softgpu_$(t) := -DSOFT_DIRECT)
 $(patsubst %,build/obj/tests/softgpu/%.o,$(SOFT_DRV_TESTS)) \
 $(patsubst %,build/asan/obj/tests/softgpu/%.o,$(SOFT_DRV_TESTS)): | build/gen/soft_direct.h
 
+LDFLAGS_nomem := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=mmap
 SOFT_DRV_TEST_EXEC := $(sort $(wildcard worker/softgpu/exec_*.c))
 .SECONDARY: $(call objs,$(SOFT_DRV_TEST_EXEC)) $(call asan_objs,$(SOFT_DRV_TEST_EXEC)) \
 	$(patsubst %,build/obj/tests/softgpu/%.o,$(SOFT_DRV_TESTS)) $(patsubst %,build/asan/obj/tests/softgpu/%.o,$(SOFT_DRV_TESTS))
 
 build/tests/soft_driver_%: build/obj/tests/softgpu/driver_%.o $(SOFT_DRV_OBJ) $(call objs,$(SOFT_DRV_TEST_EXEC)) $(PTX_OBJ)
 	@mkdir -p $(@D)
-	$(CC) -pthread -o $@ $^ -lm
+	$(CC) -pthread $(LDFLAGS_$*) -o $@ $^ -lm
 
 build/tests/soft_asan_driver_%: build/asan/obj/tests/softgpu/driver_%.o $(SOFT_DRV_ASAN) \
 		$(call asan_objs,$(SOFT_DRV_TEST_EXEC)) $(PTX_ASAN_OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(ASAN_FLAGS) -pthread -o $@ $^ -lm
+	$(CC) $(ASAN_FLAGS) -pthread $(LDFLAGS_$*) -o $@ $^ -lm

@@ -117,6 +117,8 @@ static CUresult pages(struct soft_ctx *c, size_t size, enum soft_type type, unsi
 		soft_span_free(span);
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	}
+	if (whole >= SOFT_GRANULE)
+		madvise((void *)span->e.base, whole, MADV_HUGEPAGE);
 	r->span = span;
 	r->flags = flags;
 	*addr = span->e.base;

@@ -113,8 +113,12 @@ static void ctx_destroy(struct soft_ctx *c)
 	__atomic_store_n(&c->cancel, 1, __ATOMIC_RELEASE);
 	soft_progress();
 	soft_ctx_sync(c);
-	while (c->streams)
-		soft_stream_close(c->streams);
+	while (c->streams) {
+		struct soft_stream *s = c->streams;
+		soft_stream_close(s);
+		if (s == c->streams)
+			soft_wait_progress();
+	}
 	c->legacy = NULL;
 	soft_modules_drop(c);
 	soft_arrays_drop(c);

@@ -199,6 +199,7 @@ struct soft_op {
 	bool light;                      /* cheap and never blocks: may run on the submitting thread */
 	bool always;                     /* runs even when the context has failed (stream callbacks) */
 	uint64_t time_ns;                /* of completion */
+	uint64_t seq;                    /* order of submission */
 	struct soft_stream *stream;      /* while queued or running */
 	/* Runs without the lock.  A template (graph node) is run many times, so run changes nothing of the op. */
 	CUresult (*run)(struct soft_op *op, struct soft_stream *s);
@@ -217,7 +218,8 @@ struct soft_stream {
 	int priority;
 	uint64_t id;
 	uint64_t owner_thread;           /* per-thread default stream: whose */
-	bool legacy, busy, closing, thread_started;
+	bool legacy, busy, closing, thread_started, linked;
+	uint64_t running;                /* seq of the operation that runs, while busy */
 	struct soft_op *head, *tail, *last;
 	pthread_cond_t wake;
 	struct soft_capture *capture;    /* soft_capture.c; NULL when not capturing */

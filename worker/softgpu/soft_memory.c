@@ -171,10 +171,19 @@ void soft_phys_drop(struct soft_phys *p)
 		soft_unref(&p->obj);
 }
 
+/* Huge pages where the system gives them to shared memory; where it does not, nothing is lost. */
+static bool map_file(int fd, uint64_t offset, uint64_t addr, uint64_t size, int prot)
+{
+	if (mmap((void *)addr, size, prot, MAP_SHARED | MAP_FIXED, fd, (off_t)offset) == MAP_FAILED)
+		return false;
+	madvise((void *)addr, size, MADV_HUGEPAGE);
+	return true;
+}
+
 bool soft_phys_map(const struct soft_phys *p, uint64_t offset, uint64_t addr, uint64_t size, int prot)
 {
 	if (p->fd >= 0)
-		return mmap((void *)addr, size, prot, MAP_SHARED | MAP_FIXED, p->fd, (off_t)offset) != MAP_FAILED;
+		return map_file(p->fd, offset, addr, size, prot);
 	for (uint32_t i = 0; i < p->nextents && size; i++) {
 		uint64_t length = p->extents[i].count * SOFT_GRANULE;
 		if (offset >= length) {
@@ -182,8 +191,7 @@ bool soft_phys_map(const struct soft_phys *p, uint64_t offset, uint64_t addr, ui
 			continue;
 		}
 		uint64_t n = length - offset < size ? length - offset : size;
-		off_t at = (off_t)(p->extents[i].first * SOFT_GRANULE + offset);
-		if (mmap((void *)addr, n, prot, MAP_SHARED | MAP_FIXED, dram, at) == MAP_FAILED)
+		if (!map_file(dram, p->extents[i].first * SOFT_GRANULE + offset, addr, n, prot))
 			return false;
 		offset = 0;
 		addr += n;

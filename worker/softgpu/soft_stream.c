@@ -10,6 +10,7 @@
 #include "soft_internal.h"
 
 static _Thread_local uint64_t thread_id;
+static uint64_t submitted;            /* operations so far; numbers them */
 
 /* --- operations --- */
 
@@ -94,6 +95,20 @@ static bool ready(const struct soft_op *op)
 	return true;
 }
 
+/* A closed stream leaves its context when its last operation has ended. */
+static void settle(struct soft_stream *s)
+{
+	if (!s->closing || s->head || s->busy || !s->linked)
+		return;
+	struct soft_stream **p = &s->ctx->streams;
+	while (*p != s)
+		p = &(*p)->next;
+	*p = s->next;
+	s->linked = false;
+	pthread_cond_signal(&s->wake); /* its thread, if it has one, may end */
+	soft_unref(&s->obj);
+}
+
 /* Runs the stream's first operation on this thread.  Lock held on entry and exit, not meanwhile. */
 static void run_first(struct soft_stream *s)
 {
@@ -103,6 +118,7 @@ static void run_first(struct soft_stream *s)
 	if (!s->head)
 		s->tail = NULL;
 	s->busy = true;
+	s->running = op->seq;
 	bool run = op->always || !c->error;
 	soft_unlock();
 	CUresult r = run ? op->run(op, s) : CUDA_SUCCESS;
@@ -117,6 +133,7 @@ static void run_first(struct soft_stream *s)
 	op->stream = NULL;
 	soft_op_finish(op);
 	soft_op_unref(op);
+	settle(s);
 }
 
 static void *stream_main(void *arg)
@@ -182,6 +199,7 @@ static void enqueue(struct soft_stream *s, struct soft_op *op)
 {
 	op->next = NULL;
 	op->stream = s;
+	op->seq = ++submitted;
 	if (s->tail)
 		s->tail->next = op;
 	else
@@ -269,23 +287,25 @@ void soft_stream_wait(struct soft_stream *s)
 		soft_op_wait(s->last);
 }
 
+/* The number of the first operation that has not ended. */
+static uint64_t oldest(const struct soft_stream *s)
+{
+	return s->busy ? s->running : s->head ? s->head->seq : UINT64_MAX;
+}
+
 CUresult soft_ctx_sync(struct soft_ctx *c)
 {
+	uint64_t limit = submitted; /* what comes later is not waited for */
 	soft_ref(&c->obj);
-	/* What is queued now; streams may come and go while this waits. */
-	size_t n = 0, i = 0;
-	for (struct soft_stream *s = c->streams; s; s = s->next)
-		n += s->last != NULL;
-	struct soft_op **ops = n ? malloc(n * sizeof *ops) : NULL;
-	for (struct soft_stream *s = c->streams; s && ops; s = s->next)
-		if (s->last)
-			soft_op_ref(ops[i++] = s->last);
-	for (i = 0; i < n && ops; i++) {
-		soft_op_wait(ops[i]);
-		soft_op_unref(ops[i]);
+	for (struct soft_stream *s = c->streams; s;) {
+		if (oldest(s) <= limit) {
+			soft_wait_progress();
+			s = c->streams; /* streams may have come and gone */
+		} else {
+			s = s->next;
+		}
 	}
-	free(ops);
-	CUresult r = n && !ops ? CUDA_ERROR_OUT_OF_MEMORY : c->error;
+	CUresult r = c->error;
 	soft_unref(&c->obj);
 	return r;
 }
@@ -317,6 +337,7 @@ CUresult soft_stream_new(struct soft_ctx *c, unsigned flags, int priority, struc
 	s->sync_map.remote = 1;
 	s->next = c->streams;
 	c->streams = s;
+	s->linked = true;
 	*out = s;
 	return CUDA_SUCCESS;
 }
@@ -324,16 +345,13 @@ CUresult soft_stream_new(struct soft_ctx *c, unsigned flags, int priority, struc
 /* The handle dies now; the thread ends after the work that is queued. */
 void soft_stream_close(struct soft_stream *s)
 {
-	struct soft_stream **p = &s->ctx->streams;
-	while (*p && *p != s)
-		p = &(*p)->next;
-	if (*p)
-		*p = s->next;
+	if (s->closing)
+		return;
 	s->closing = true;
 	soft_obj_hide(&s->obj);
 	if (s->thread_started)
 		pthread_cond_signal(&s->wake);
-	soft_unref(&s->obj);
+	settle(s);
 }
 
 uint64_t soft_thread_id(void)
@@ -347,7 +365,7 @@ static CUresult per_thread(struct soft_ctx *c, struct soft_stream **out)
 {
 	soft_thread_id();
 	for (struct soft_stream *s = c->streams; s; s = s->next) {
-		if (s->owner_thread == thread_id) {
+		if (s->owner_thread == thread_id && !s->closing) {
 			*out = s;
 			return CUDA_SUCCESS;
 		}
