@@ -6,8 +6,8 @@ local C = {}
 
 C.classes = { "auto", "custom", "local", "lowered", "refuse" }
 
-local function stale(path, name, what)
-	U.fail("%s:%d: %s names %s, which the headers do not declare", path, U.line_of(U.read(path), name), what, name)
+local function stale(path, name, what, word)
+	U.fail("%s:%d: %s names %s, which the headers do not declare", path, U.line_of(U.read(path), word or name), what, name)
 end
 
 -- Words of a list in api/<lib>.lua, each declared and named once.
@@ -70,7 +70,7 @@ local function lowered(path, model, data)
 			local class, reason = "lowered", nil
 			for target in f.lowering:gmatch("call_(cu[%w_]+)") do
 				local t = model.by_name[target]
-				if not t then stale(path, target, "M.lowered." .. f.name) end
+				if not t then stale(path, target, "M.lowered." .. f.name, "call_" .. target) end
 				if t.class == "refuse" then class, reason = "refuse", t.reason elseif not t.class then class = class == "refuse" and class end
 			end
 			if class and not f.class then

@@ -25,6 +25,7 @@ GEN_FILES := $(GEN_HEADERS) $(GEN_SOURCES) $(GEN_LISTS)
 
 build/gen/.stamp: $(GEN) $(GEN_DATA) $(wildcard $(CUDA_HOME)/include/cuda.h $(CUDA_HOME)/include/cuda_runtime_api.h)
 	@mkdir -p $(@D)
+	@mkdir -p build/gen/tests
 	$(GEN) . all build/gen $(CUDA_HOME)/include
 	@touch $@
 $(GEN_FILES): build/gen/.stamp ;
@@ -46,3 +47,24 @@ coverage: $(GEN)
 	@$(GEN) . coverage build/gen $(CUDA_HOME)/include
 
 .PHONY: opcodes
+
+# Tests: the generated ones of auto functions, plain and under the sanitizers, and the generator's own.
+GEN_TEST_SRC := build/gen/tests/auto_test.c build/gen/client_auto.c build/gen/driver_none.c
+build/gen/tests/auto_test.c: build/gen/.stamp ;
+$(call objs,$(GEN_TEST_SRC)) $(call asan_objs,$(GEN_TEST_SRC)): | build/gen/.stamp
+build/tests/gen_auto: $(call objs,$(GEN_TEST_SRC))
+	@mkdir -p $(@D)
+	$(CC) $^ -o $@
+build/tests/gen_auto_asan: $(call asan_objs,$(GEN_TEST_SRC))
+	@mkdir -p $(@D)
+	$(CC) $(ASAN_FLAGS) $^ -o $@
+build/tests/gen: tests/gen/run.lua $(GEN) build/gen/.stamp
+	@mkdir -p $(@D)
+	@printf '#!/bin/sh\nGEN=%s CUDA_HOME=%s exec %s tests/gen/run.lua\n' $(GEN) $(CUDA_HOME) $(LUA) > $@
+	@chmod +x $@
+TESTS += build/tests/gen build/tests/gen_auto build/tests/gen_auto_asan
+
+# Rewrites what is committed for review: golden output, classes, signatures.
+listings: $(GEN) build/gen/.stamp
+	UPDATE=1 GEN=$(GEN) CUDA_HOME=$(CUDA_HOME) $(LUA) tests/gen/run.lua
+.PHONY: listings

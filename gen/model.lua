@@ -104,6 +104,14 @@ function M.runtime(include)
 	return m
 end
 
+-- A header of its own, for tests: every function whose name starts with mini.
+function M.mini(header)
+	local s = M.scan(header:match("^(.*)/") or ".", { header:match("[^/]*$") })
+	local m = library(s, "^mini%u", { [header:match("[^/]*$")] = true })
+	m.name, m.prefix, m.version = "mini", "mini", "1.0"
+	return m
+end
+
 -- The key of an enum or record named by a typedef or a tag: "CUmemcpyKind" or "enum X_enum".
 function M.typedef(model, name)
 	for _, t in ipairs(model.typedefs) do

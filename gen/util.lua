@@ -72,8 +72,9 @@ function U.set(list)
 	return s
 end
 
--- The line of `text` where the word first appears, for errors about data files; 0 when it does not.
+-- The line of `text` where the word first appears outside comments, for errors about data files; 0 when it does not.
 function U.line_of(text, word)
+	text = text:gsub("%-%-[^\n]*", "")
 	local pattern = "%f[%w_]" .. word:gsub("%p", "%%%0") .. "%f[^%w_]"
 	local at = text:find(pattern)
 	if not at then return 0 end

@@ -5,7 +5,7 @@ local T = {}
 
 local prelude = [[
 /* Generated from cuda.h and api/cuda.lua: the client's side of the functions that are generated from end to end.
- * size_X predicts the bytes of the message, enc_X fills it, call_X sends it and takes the answer apart. */
+ * call_X predicts the message's size, has enc_X fill it, sends it and takes the answer apart. */
 #include <stdlib.h>
 #include <string.h>
 #include "api/client/client.h"

@@ -143,15 +143,21 @@ local function struct_plan(g, name)
 	for _, rule in ipairs(rules) do
 		local path = rule[1]
 		local t = path and field_type(model, record, path)
-		if path and not t then U.fail("api/cuda.lua: %s has no field %s", name, path) end
+		if path and not t then U.fail("%s:%d: %s has no field %s", g.path, U.line_of(U.read(g.path), path), name, path) end
 		local c = { path = path, when = rule.when, type = t }
 		if rule.id then
 			c.id = rule.id
 			plan.handles[#plan.handles + 1] = c
 			if not rule.out then plan.checks[#plan.checks + 1] = c end
 		elseif rule.dev then
-			c.dev = E.compile(rule.dev, "api/cuda.lua: " .. name)
+			c.dev = E.compile(rule.dev, g.path .. ": " .. name)
 			c.host, c.host_when = rule.host, rule.host_when
+			c.operands = {}
+			for field in rule.dev:gmatch("v%->([%w_%.]+)") do
+				local operand = field_type(model, record, field)
+				if not operand then U.fail("%s: %s has no field %s", g.path, name, field) end
+				if operand.size == 8 then c.operands[#c.operands + 1] = field end
+			end
 			plan.checks[#plan.checks + 1] = c
 		elseif rule.null or rule.check then
 			c.null, c.check = rule.null, rule.check
@@ -388,7 +394,7 @@ local function register(b, g, m)
 		local real = d.type.k == "ptr" and "v_" .. p or ("(void *)(uintptr_t)v_%s"):format(p)
 		if d.mode == "new" then
 			local destroy = g.cuda.data.destroy[d.kind]
-			if not destroy then U.fail("api/cuda.lua: %s creates a %s, which M.destroy does not know", m.name, d.kind) end
+			if not destroy then U.fail("%s: %s creates a %s, which M.destroy does not know", g.path, m.name, d.kind) end
 			b("\tr = v_%s ? session_put(s, AG_K_%s, m->%s, %s) : CUDA_ERROR_UNKNOWN;", p, d.kind, p, real)
 			if options.after then
 				b("\tif (!r) {\n\t\tr = %s(s, m->%s, v_%s);\n\t\tif (r)\n\t\t\tsession_drop(s, AG_K_%s, m->%s);\n\t}", options.after, p, p, d.kind, p)
