@@ -383,6 +383,35 @@ static bool copy_operand(struct verifier *v, const struct vop *o, const char *sp
 	return memory_operand(v, o, &f, (uint32_t)n);
 }
 
+/* Bytes that cp.async reads of its source: at most what it writes. */
+static bool copy_size(struct verifier *v, const struct vop *o)
+{
+	uint64_t n = v->s.ops[2].imm;
+	if (o->kind == VO_IMM && !o->neg && o->imm <= n)
+		return true;
+	if (o->kind == VO_REG && !o->neg && class_is(&o->item, "cz") && use(v, &o->item) && v->fact[o->item.reg].foot <= n + 1)
+		return true;
+	return refuse(v, "bad source size of cp.async");
+}
+
+/* A matrix fragment: its registers' number and width are the assembler's concern. */
+static bool fragment(struct verifier *v, const struct vop *o, bool defines)
+{
+	uint32_t n = o->kind == VO_VEC ? o->nlist : 1;
+	if (o->neg || (o->kind != VO_VEC && o->kind != VO_REG))
+		return refuse(v, "bad fragment");
+	for (uint32_t i = 0; i < n; i++) {
+		const struct vitem *it = o->kind == VO_VEC ? &o->list[i] : &o->item;
+		if (it->kind != VO_REG || it->range->bits < 32)
+			return refuse(v, "bad fragment");
+		if (defines ? !def(v, it) : !use(v, it))
+			return false;
+	}
+	return true;
+}
+
+#define DEFS "dDzZxHpPjJvV"   /* letters of definitions */
+
 static bool source_operand(struct verifier *v, char letter, const struct vop *o, const struct facts *f)
 {
 	switch (letter) {
@@ -399,6 +428,9 @@ static bool source_operand(struct verifier *v, char letter, const struct vop *o,
 	case 'c': return clamped(v, o, "barrier thread count", "bc", 32, 1024, 32);
 	case 'n': return clamped(v, o, "sleep", "ns", 0, 1000000, 1);
 	case 'm': return memory_operand(v, o, f, f->t / 8 * f->vec);
+	case 'M': return memory_operand(v, o, f, 16);
+	case 'U': return fragment(v, o, false);
+	case 'e': return copy_size(v, o);
 	case 'a': return copy_operand(v, o, "shared");
 	case 'A': return copy_operand(v, o, "global");
 	}
@@ -419,6 +451,7 @@ static bool dest_operand(struct verifier *v, char letter, const struct vop *o, c
 	case 'j': return dest_pair(v, o, f->t, false);
 	case 'J': return dest_pair(v, o, 32, true);
 	case 'v': return vector_operand(v, o, f, true);
+	case 'V': return fragment(v, o, true);
 	}
 	return refuse(v, "allow.def: unknown operand letter");
 }
@@ -445,10 +478,10 @@ bool by_table(struct verifier *v)
 			continue;
 		/* uses come before definitions, in time */
 		for (uint32_t k = 0; k < s->nops; k++)
-			if (!strchr("dDzZxHpPjJv", r->operands[k]) && !source_operand(v, r->operands[k], &s->ops[k], &f))
+			if (!strchr(DEFS, r->operands[k]) && !source_operand(v, r->operands[k], &s->ops[k], &f))
 				return false;
 		for (uint32_t k = 0; k < s->nops; k++)
-			if (strchr("dDzZxHpPjJv", r->operands[k]) && !dest_operand(v, r->operands[k], &s->ops[k], &f))
+			if (strchr(DEFS, r->operands[k]) && !dest_operand(v, r->operands[k], &s->ops[k], &f))
 				return false;
 		return carry(v);
 	}
