@@ -518,6 +518,20 @@ static void prepare(struct rw_out *o, struct ptx_inst *in)
 	}
 }
 
+/* A predicate has no literals in the canonical form. */
+static void constant_pred(struct rw_out *o, const struct ptx_inst *in)
+{
+	struct rname t = rw_temp(o, RW_R);
+	char buf[64] = "";
+	struct text x = { buf, sizeof(buf), 0, o, in->line };
+
+	if (in->ops[0].kind != PTX_O_REG)
+		rw_refuse(o->rw, in->line, "opcode 'mov.pred' has an unexpected operand");
+	put_pred(&x, in);
+	rw_line(o, "mov.u32 %s, %d;", t.s, in->ops[1].u.imm != 0);
+	rw_line(o, "%ssetp.ne.u32 %s, %s, 0;", buf, rw_rn(o, in->ops[0].u.reg).s, t.s);
+}
+
 static void one(struct rw_out *o, uint32_t i)
 {
 	const struct ptx_inst *in = &o->k->insts[i];
@@ -534,6 +548,10 @@ static void one(struct rw_out *o, uint32_t i)
 		return;
 	case RW_OP_NOUNROLL: rw_line(o, ".pragma \"nounroll\";"); return;
 	default: break;
+	}
+	if (in->op == PTX_OP_mov && in->type == PTX_T_PRED && in->ops[1].kind == PTX_O_IMM) {
+		constant_pred(o, in);
+		return;
 	}
 	switch (rw_op(in->op)->cls) {
 	case RW_C_BRA: branch(o, i, in); break;

@@ -29,7 +29,7 @@ static void place(struct rw *rw, struct rw_var *x, enum rw_place where, uint64_t
 	*end = x->off + x->v->size;
 }
 
-/* Does the address of a constant become generic anywhere? */
+/* Does the address of a constant become generic, or stand in memory, anywhere? */
 static bool const_escapes(struct rw *rw)
 {
 	for (uint32_t p = 0; p < rw->npieces; p++) {
@@ -47,7 +47,7 @@ static bool const_escapes(struct rw *rw)
 		for (uint32_t r = 0; r < rw->vars[i]->v->nrelocs; r++) {
 			struct rw_var *to = rw_var_named(rw, rw->vars[i]->piece, rw->vars[i]->v->relocs[r].sym);
 
-			if (to && to->v->space == PTX_CONST && rw->vars[i]->v->relocs[r].generic)
+			if (to && to->v->space == PTX_CONST)    /* the loader knows no addresses of the constant space */
 				return true;
 		}
 	return false;
@@ -65,8 +65,8 @@ static void write_image(struct rw *rw, const struct rw_var *x, uint8_t *image)
 		uint64_t value;
 
 		if (!to || (to->place != RW_DATA && to->place != RW_CONST))
-			rw_refuse(rw, v->line, "the initializer of '%s' holds the address of '%s': only variables in global or "
-				"constant memory have one", v->name, r->sym);
+			rw_refuse(rw, v->line, "the initializer of '%s' holds the address of '%s', which is no variable in global or "
+				"constant memory", v->name, r->sym);
 		if (r->width != 8 || r->offset > v->size || v->size - r->offset < 8)
 			rw_refuse(rw, v->line, "the initializer of '%s' holds a part of an address", v->name);
 		value = to->off + (uint64_t)r->addend;

@@ -40,3 +40,12 @@ build/tests/rewrite_test_asan: build/asan/obj/tests/guard/rewrite_test.o $(REWRI
 	$(CC) $(ASAN_FLAGS) $(filter %.o,$^) -o $@
 
 TESTS += build/tests/rewrite_test build/tests/rewrite_test_asan
+
+# Original and guarded kernels side by side on softgpu's processor.
+SEMANTICS_SRC := tests/guard/semantics_test.c tests/softgpu/exec_harness.c $(sort $(wildcard worker/softgpu/exec_*.c))
+
+build/tests/semantics_test: $(call objs,$(SEMANTICS_SRC)) $(REWRITE_OBJ) $(PTX_OBJ) $(GUARD_CU_PTX)
+	@mkdir -p $(@D)
+	$(CC) $(filter %.o,$^) -lm -pthread -o $@
+
+TESTS += build/tests/semantics_test
