@@ -77,8 +77,9 @@ static CUresult launch(CUfunction handle, const struct launch *l, void **params,
 		return r;
 	if ((l->flags & AG_LAUNCH_COOPERATIVE) && (r = check_cooperative(f, l)))
 		return r;
-	if (extra && bytes < f->param_bytes && f->nparams && bytes < f->param[f->nparams - 1][0] + f->param[f->nparams - 1][1])
-		return CUDA_ERROR_INVALID_VALUE;
+	/* A buffer must have exactly the parameters' bytes, without trailing padding (seen on an H200). */
+	if (extra && bytes != (f->nparams ? f->param[f->nparams - 1][0] + f->param[f->nparams - 1][1] : 0))
+		return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
 	if (!agc_stream(l->stream, &wire))
 		return CUDA_ERROR_INVALID_HANDLE;
 	struct msg_launch *m = agc_begin(AG_OP_launch, sizeof *m, f->param_bytes);
