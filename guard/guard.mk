@@ -29,3 +29,19 @@ build/tests/guard_parse_ptxas: build/tests/guard_parse tests/guard/parse_ptxas.l
 		'$(LUA)' '$(PTX_CORPUS)' > $@ && chmod +x $@
 
 TESTS += build/tests/guard_parse_ptxas
+
+# The fuzzer, its fixed run, and the proof that it bites.
+PTX_FUZZ_ITERATIONS ?= 6000
+build/tests/ptx_fuzz: build/asan/obj/tests/fuzz/ptx_fuzz.o $(PTX_ASAN_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(ASAN_FLAGS) $^ -o $@
+
+build/tests/ptx_fuzz_canary: tests/fuzz/ptx_fuzz.c $(PTX_ASAN_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -O2,$(CFLAGS)) -O1 $(ASAN_FLAGS) $(CPPFLAGS) -DAG_CANARY $^ -o $@
+
+build/tests/guard_parse_fuzz: build/tests/ptx_fuzz build/tests/ptx_fuzz_canary tests/fuzz/canary_fuzz.sh $(wildcard tests/guard/parse/*.ptx)
+	@printf '#!/bin/sh\nexec tests/fuzz/canary_fuzz.sh build/tests/ptx_fuzz build/tests/ptx_fuzz_canary %s tests/guard/parse/*.ptx\n' \
+		'$(PTX_FUZZ_ITERATIONS)' > $@ && chmod +x $@
+
+TESTS += build/tests/guard_parse_fuzz

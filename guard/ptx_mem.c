@@ -7,11 +7,14 @@
 
 #include "parse_internal.h"
 
-/* Under AddressSanitizer every allocation is a block of its own, so that an overrun is seen. */
+/* Under AddressSanitizer an item is followed by bytes that must not be touched, so that an overrun is seen. */
 #ifdef __SANITIZE_ADDRESS__
-enum { BLOCK_MIN = 0 };
+#include <sanitizer/asan_interface.h>
+enum { BLOCK_MIN = 64 << 10, RED_ZONE = 16 };
 #else
-enum { BLOCK_MIN = 64 << 10 };
+enum { BLOCK_MIN = 64 << 10, RED_ZONE = 0 };
+#define ASAN_POISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
 #endif
 
 struct arena_block {
@@ -61,16 +64,18 @@ static uint64_t hash_name(const uint64_t key[2], const char *s, size_t len)
 void *arena_alloc(struct ptx_arena *a, size_t bytes)
 {
 	struct arena_block *b = a->blocks;
+	size_t exact = bytes;
 
 	if (bytes > SIZE_MAX / 2)
 		return NULL;
-	bytes = (bytes + 15) & ~(size_t)15;
+	bytes = ((bytes + 15) & ~(size_t)15) + RED_ZONE;
 	if (!b || b->cap - b->used < bytes) {
 		size_t cap = bytes > BLOCK_MIN / 4 ? bytes : BLOCK_MIN;
 		b = calloc(1, sizeof *b + cap);
 		if (!b)
 			return NULL;
 		b->cap = cap;
+		ASAN_POISON_MEMORY_REGION(b->bytes, cap);
 		/* A large item gets a block of its own behind the one in use, whose rest stays usable. */
 		if (cap == bytes && a->blocks) {
 			b->next = a->blocks->next;
@@ -82,6 +87,7 @@ void *arena_alloc(struct ptx_arena *a, size_t bytes)
 	}
 	void *p = b->bytes + b->used;
 	b->used += bytes;
+	ASAN_UNPOISON_MEMORY_REGION(p, exact);
 	return p;
 }
 
@@ -113,6 +119,7 @@ void arena_free(struct ptx_arena *a)
 		return;
 	for (b = a->blocks; b; b = next) {
 		next = b->next;
+		ASAN_UNPOISON_MEMORY_REGION(b->bytes, b->cap);
 		free(b);
 	}
 	free(a->buckets);
