@@ -90,4 +90,8 @@ return {
 	"cuStreamEndCapture",
 	"cuGraphUpload",
 	"cuGraphLaunch",
+	"capture_begin",
+	"capture_end",
+	"capture_info",
+	"graph_kernel_copy",
 }

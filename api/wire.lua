@@ -55,6 +55,14 @@ M.messages = {
 	-- host functions: the worker stores ticket at word when the stream gets there, then holds back the stream's later messages until hostfunc_done
 	{ "hostfunc", states = "R", { "stream", "stream" }, { "word", "addr" }, { "ticket", "u64" } },
 	{ "hostfunc_done", states = "RF", { "ticket", "u64" } },
+	-- captures and kernel nodes; the other graph functions are generated (api/cuda.lua)
+	{ "capture_begin", states = "R", sync = true, tail = true, doc = "into a new graph, or (graph) into one, after the nodes whose ids are the tail",
+	  { "stream", "id", kind = "STREAM" }, { "graph", "u64" }, { "ndeps", "u32" }, { "pad", "u32" } },
+	{ "capture_end", states = "R", doc = "graph: id for a new graph, node: id for the one node that was captured (0: none)",
+	  { "stream", "id", kind = "STREAM" }, { "graph", "u64" }, { "node", "u64" }, reply = { { "graph", "u64" } } },
+	{ "capture_info", states = "R", { "stream", "u64" }, reply = { { "status", "u32" }, { "pad", "u32" }, { "id", "u64" } } },
+	{ "graph_kernel_copy", states = "R", sync = true, doc = "gives kernel node `to` (of exec, when not 0) the kernel and parameters of node `from`",
+	  { "exec", "u64" }, { "to", "id", kind = "GRAPHNODE" }, { "from", "id", kind = "GRAPHNODE" } },
 	-- faults
 	{ "fault", states = "RF", doc = "the first fault of the session: CUresult 0 when none; what says it in one line",
 	  reply = { { "result", "u32" }, { "kind", "u32" }, { "line", "u32" }, { "pad", "u32" }, { "addr", "u64" }, { "ctaid", "u32", 3 }, { "tid", "u32", 3 }, { "kernel", "u8", 128 } } },

@@ -195,7 +195,7 @@ static CUresult run_head(struct session *s, struct stream *st)
 static void sweep(struct session *s)
 {
 	streams_reap(s);
-	if (s->st.held)
+	if (s->st.held || graph_pins(s))
 		return;
 	while (s->st.zombie_events) {
 		struct event *e = s->st.zombie_events;

@@ -73,7 +73,7 @@ void modules_sweep(struct session *s)
 
 	for (struct module *m = s->st.modules; m; m = m->next)
 		any |= m->zombie;
-	if (!any || s->st.held || !streams_drain(s, 0))
+	if (!any || s->st.held || graph_pins(s) || !streams_drain(s, 0))
 		return;
 	for (struct module *m = s->st.modules, *next; m; m = next) {
 		next = m->next;

@@ -83,6 +83,7 @@ struct streams {
 	uint64_t legacy_marked;      /* legacy_work when legacy.mark was last recorded */
 	uint64_t seq;                /* numbers held-back messages */
 	unsigned held;               /* streams with something held back */
+	unsigned captures;           /* streams that capture */
 	uint64_t deferred_bytes;
 	struct stream *flushing;     /* a held-back message of this stream is running ... */
 	uint64_t flushing_seq;       /* ... with this number */
@@ -204,12 +205,18 @@ CUresult texture_unname(struct session *s, ag_id id);  /* not any more; kernels 
 
 /* session.c: a connected socket, on its own thread, to the end. */
 void session_run(struct worker *w, int sock);
+void session_teardown(struct session *s);              /* ends its work, then releases all it owned, in a fixed order */
 void session_ended(struct session *s, CUresult why);   /* every call of the client returns this from now on */
 
 /* serve.c: one private message. false: the session ends. */
 bool serve_message(struct session *s, const uint8_t *msg);
 /* check and invoke, for held-back messages too. */
 CUresult serve_act(struct session *s, const struct permit *p, const uint8_t *msg, void *rep, struct ag_out *out);
+
+/* graph.c, objects.c */
+void graph_refresh(struct session *s);   /* which streams capture now */
+void graph_abandon(struct session *s, struct stream *st);   /* ends its capture; what it made goes */
+bool graph_pins(const struct session *s);   /* graphs may name modules and events: none of them goes now */
 
 /* fault.c: looks whether kernels left records; enters FAULTED and logs. Cheap when there are none. */
 void fault_poll(struct session *s);

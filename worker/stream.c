@@ -66,6 +66,8 @@ CUresult streams_open(struct session *s)
 
 static void release_real(struct session *s, struct stream *st)
 {
+	if (st->capturing)
+		graph_abandon(s, st);
 	if (st->mark)
 		s->d->cuEventDestroy_v2(st->mark);
 	if (st->real)
@@ -415,7 +417,7 @@ CUresult invoke_event_destroy(struct session *s, const struct msg_event_destroy 
 	struct event *e = event_find(s, m->event);
 
 	session_drop(s, AG_K_EVENT, m->event);
-	if (s->st.held) {                /* a held-back message may still name it */
+	if (s->st.held || graph_pins(s)) {       /* a held-back message or a graph may still name it */
 		e->next = s->st.zombie_events;
 		s->st.zombie_events = e;
 	} else {
@@ -488,7 +490,11 @@ CUresult invoke_stream_wait(struct session *s, const struct msg_stream_wait *m, 
 	struct stream *st = stream_find(s, m->stream);
 	CUresult r = stream_order(s, st);
 
-	return r ? r : s->d->cuStreamWaitEvent(st->real, event_find(s, m->event)->real, m->flags);
+	if (!r)
+		r = s->d->cuStreamWaitEvent(st->real, event_find(s, m->event)->real, m->flags);
+	if (!r && s->st.captures)
+		graph_refresh(s);
+	return r;
 }
 
 /* --- host functions ------------------------------------------------------------------------------------------ */

@@ -16,6 +16,12 @@ CUresult agc_current(void);          /* a context is current and the session liv
 
 #define TAIL(bytes) (((uint32_t)(bytes) + 7u) & ~7u)
 
+/* The same index and generation, as an id of another kind. */
+static inline ag_id as_kind(enum ag_kind kind, ag_id id)
+{
+	return id ? AG_ID(kind, AG_ID_GEN(id), AG_ID_INDEX(id)) : 0;
+}
+
 static inline CUresult too_many(const char *name)
 {
 	agc_log("%s: too many elements for one call", name);
@@ -156,9 +162,20 @@ local function encode(b, m)
 	b("}\n")
 end
 
+-- Kinds of M.index_of draw their indexes from another kind's.
+local function id_new(g, kind)
+	local of = g.cuda.data.index_of and g.cuda.data.index_of[kind]
+	return of and ("as_kind(AG_K_%s, agc_id_new(AG_K_%s, NULL))"):format(kind, of) or ("agc_id_new(AG_K_%s, NULL)"):format(kind)
+end
+
+local function id_free(g, kind, id)
+	local of = g.cuda.data.index_of and g.cuda.data.index_of[kind]
+	return of and ("agc_id_free(as_kind(AG_K_%s, %s))"):format(of, id) or ("agc_id_free(%s)"):format(id)
+end
+
 -- Ids the call offers; freed again unless the worker took them.
-local function take_ids(b, m)
-	for _, d in ipairs(m.new) do b("\tag_id id_%s = agc_id_new(AG_K_%s, NULL);", d.name, d.kind) end
+local function take_ids(b, g, m)
+	for _, d in ipairs(m.new) do b("\tag_id id_%s = %s;", d.name, id_new(g, d.kind)) end
 	for _, d in ipairs(m.lists) do
 		if d.kind then
 			b("\tag_id *offer_%s = calloc(cap ? cap : 1, sizeof *offer_%s);", d.name, d.name)
@@ -175,8 +192,8 @@ local function take_ids(b, m)
 	end
 end
 
-local function give_back_ids(b, m)
-	for _, d in ipairs(m.new) do b("\tif (id_%s)\n\t\tagc_id_free(id_%s);", d.name, d.name) end
+local function give_back_ids(b, g, m)
+	for _, d in ipairs(m.new) do b("\tif (id_%s)\n\t\t%s;", d.name, id_free(g, d.kind, "id_" .. d.name)) end
 	for _, d in ipairs(m.lists) do
 		if d.kind then
 			b("\tfor (uint64_t i = 0; offer_%s && %s && i < cap; i++)\n\t\tif (offer_%s[i])\n\t\t\tagc_id_free(offer_%s[i]);", d.name, d.name,
@@ -187,7 +204,7 @@ local function give_back_ids(b, m)
 end
 
 -- Results out of the reply; what the worker took is not given back.
-local function results(b, m)
+local function results(b, g, m)
 	local at = false
 	for _, d in ipairs(m.auto.auto.params) do at = at or d.rtail end
 	if at then b("\tconst uint8_t *got = tail;") end
@@ -199,7 +216,7 @@ local function results(b, m)
 		elseif d.mode == "view" then
 			b("\t*%s = %s;\n\tif (rep.%s == id_%s)\n\t\tid_%s = 0;", p, handle(d, "rep." .. p), p, p, p)
 		elseif d.mode == "find" then b("\t*%s = %s;", p, handle(d, "rep." .. p))
-		elseif d.mode == "drop" then b("\tagc_id_free(%s);", as_id(d, p))
+		elseif d.mode == "drop" then b("\t%s;", id_free(g, d.kind, as_id(d, p)))
 		elseif d.mode == "out" and not d.count then b(d.nullable and "\tif (%s)\n\t\t*%s = rep.%s;" or "\t*%s = rep.%s;", p, p, d.nullable and p or nil)
 		elseif d.mode == "out" then
 			b("\tif (got + (size_t)%s * %d > tail + tail_bytes)\n\t\tgoto out;", d.count, d.type.size)
@@ -217,7 +234,7 @@ local function results(b, m)
 	end
 end
 
-local function call(b, m)
+local function call(b, g, m)
 	local f = m.auto
 	local has_ids = #m.new > 0
 	for _, d in ipairs(m.lists) do has_ids = has_ids or d.kind ~= nil end
@@ -233,7 +250,7 @@ local function call(b, m)
 	end
 	if m.reply then b("\tstruct rep_%s rep;", f.name) end
 	if m.rtail then b("\tuint8_t *tail = malloc(AG_REPLY_BYTES);\n\tuint32_t tail_bytes = AG_REPLY_BYTES;") end
-	take_ids(b, m)
+	take_ids(b, g, m)
 	if m.rtail then
 		b(needs_out and "\tif (!tail) {\n\t\tr = CUDA_ERROR_OUT_OF_MEMORY;\n\t\tgoto out;\n\t}" or "\tif (!tail)\n\t\treturn CUDA_ERROR_OUT_OF_MEMORY;")
 	end
@@ -259,9 +276,9 @@ local function call(b, m)
 	if needs_out then b("\tif (r)\n\t\tgoto out;")
 	else b("\tif (r)%s", m.rtail and " {\n\t\tfree(tail);\n\t\treturn r;\n\t}" or "\n\t\treturn r;") end
 	if m.reply_size == 0 then b("\t(void)rep;") end
-	results(b, m)
+	results(b, g, m)
 	if needs_out then b("out:") end
-	give_back_ids(b, m)
+	give_back_ids(b, g, m)
 	if m.rtail then b("\tfree(tail);") end
 	b("\treturn r;\n}\n")
 end
@@ -272,7 +289,7 @@ function T.file(g)
 	for _, m in ipairs(g.messages) do
 		if m.auto then
 			encode(b, m)
-			call(b, m)
+			call(b, g, m)
 		end
 	end
 	return b:text()

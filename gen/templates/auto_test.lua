@@ -175,7 +175,7 @@ local function results(b, g, m, plans)
 		elseif d.mode == "find" then expect(("(ag_id)(uintptr_t)a_%s[0] == sample_id(AG_K_%s)"):format(p, d.kind), p .. " is not the object's id")
 		elseif d.mode == "drop" then
 			expect(("!session_has(&fake, AG_K_%s, sample_id(AG_K_%s))"):format(d.kind, d.kind), p .. " is still registered")
-			expect(("freed_id == sample_id(AG_K_%s)"):format(d.kind), "the client keeps the id of " .. p)
+			expect(("(uint32_t)freed_id == (uint32_t)sample_id(AG_K_%s)"):format(d.kind), "the client keeps the id of " .. p)
 		elseif d.mode == "out" and d.count then
 			for i = 0, COUNT - 1 do expect(("(int)a_%s[%d] == %d"):format(p, i, 70 + i), p .. " differs") end
 		elseif d.mode == "out" and d.type.k == "record" then

@@ -1,0 +1,183 @@
+/* graph.c - captures, and kernel nodes, which are made by capturing a launch: a node's kernel is guarded, checked and given its parameters
+ * by the same code as any other launch.  The rest of the graph functions is generated (api/cuda.lua).
+ *
+ * A capture is always a relaxed one here: the other modes forbid calls to the whole process, which is every client's.
+ * While a stream captures nothing real runs on it: ordering and joins leave it out (`capturing`).
+ */
+#include <string.h>
+#include "session.h"
+#include "worker_calls.h"
+
+#define DEPENDENCIES_MAX 1024u
+
+bool graph_pins(const struct session *s)
+{
+	return s->st.captures || s->table[AG_K_GRAPH].live || s->table[AG_K_GRAPHEXEC].live;
+}
+
+/* Which streams capture is the driver's word: waiting for a captured event draws a stream in, the capture's end lets it go. */
+void graph_refresh(struct session *s)
+{
+	s->st.captures = 0;
+	for (struct stream *st = s->st.all; st; st = st->next) {
+		CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+		if (!st->real || s->d->cuStreamIsCapturing(st->real, &status))
+			continue;
+		st->capturing = status != CU_STREAM_CAPTURE_STATUS_NONE;
+		s->st.captures += st->capturing;
+	}
+}
+
+void graph_abandon(struct session *s, struct stream *st)
+{
+	CUgraph graph = NULL;
+
+	s->d->cuStreamEndCapture(st->real, &graph);
+	if (graph && !session_find(s, AG_K_GRAPH, graph))
+		s->d->cuGraphDestroy(graph);
+	st->capturing = false;
+}
+
+CUresult check_capture_begin(const struct session *s, const struct msg_capture_begin *m, const void *tail, uint32_t ntail)
+{
+	const uint64_t *deps = tail;
+
+	if (m->ndeps > DEPENDENCIES_MAX || ntail != m->ndeps * 8 || (m->ndeps && !m->graph))
+		return AG_MALFORMED;
+	if (!session_has(s, AG_K_STREAM, m->stream) || (m->graph && !session_has(s, AG_K_GRAPH, m->graph)))
+		return CUDA_ERROR_INVALID_HANDLE;
+	for (uint32_t i = 0; i < m->ndeps; i++)
+		if (!session_has(s, AG_K_GRAPHNODE, deps[i]))
+			return CUDA_ERROR_INVALID_HANDLE;
+	const struct stream *st = stream_find(s, m->stream);
+	if (st->capturing)
+		return CUDA_ERROR_ILLEGAL_STATE;
+	return st->head ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
+}
+
+CUresult invoke_capture_begin(struct session *s, const struct msg_capture_begin *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+{
+	(void)ntail, (void)rep, (void)out;
+	struct stream *st = stream_find(s, m->stream);
+	CUgraphNode deps[DEPENDENCIES_MAX];
+	const uint64_t *ids = tail;
+	CUresult r;
+
+	for (uint32_t i = 0; i < m->ndeps; i++)
+		deps[i] = session_get(s, AG_K_GRAPHNODE, ids[i]);
+	if (m->graph)
+		r = s->d->cuStreamBeginCaptureToGraph(st->real, session_get(s, AG_K_GRAPH, m->graph), m->ndeps ? deps : NULL, NULL, m->ndeps,
+		                                      CU_STREAM_CAPTURE_MODE_RELAXED);
+	else
+		r = s->d->cuStreamBeginCapture_v2(st->real, CU_STREAM_CAPTURE_MODE_RELAXED);
+	if (!r)
+		graph_refresh(s);
+	return r;
+}
+
+CUresult check_capture_end(const struct session *s, const struct msg_capture_end *m, const void *tail, uint32_t ntail)
+{
+	(void)tail, (void)ntail;
+	if ((m->graph && !session_id_free(s, AG_K_GRAPH, m->graph)) || (m->node && !session_id_free(s, AG_K_GRAPHNODE, m->node)))
+		return AG_MALFORMED;
+	if (!session_has(s, AG_K_STREAM, m->stream))
+		return CUDA_ERROR_INVALID_HANDLE;
+	return stream_find(s, m->stream)->capturing ? CUDA_SUCCESS : CUDA_ERROR_ILLEGAL_STATE;
+}
+
+/* The one node that the capture added last, unknown until now. */
+static CUresult last_node(struct session *s, struct stream *st, CUgraphNode *node)
+{
+	CUstreamCaptureStatus status;
+	const CUgraphNode *deps = NULL;
+	size_t n = 0;
+	CUresult r = s->d->cuStreamGetCaptureInfo_v3(st->real, &status, NULL, NULL, &deps, NULL, &n);
+
+	if (r)
+		return r;
+	if (status != CU_STREAM_CAPTURE_STATUS_ACTIVE || n != 1 || session_find(s, AG_K_GRAPHNODE, deps[0]))
+		return CUDA_ERROR_INVALID_VALUE;
+	*node = deps[0];
+	return CUDA_SUCCESS;
+}
+
+CUresult invoke_capture_end(struct session *s, const struct msg_capture_end *m, const void *tail, uint32_t ntail, struct rep_capture_end *rep,
+                            struct ag_out *out)
+{
+	(void)tail, (void)ntail, (void)out;
+	struct stream *st = stream_find(s, m->stream);
+	CUgraphNode node = NULL;
+	CUgraph graph = NULL;
+	CUresult r = m->node ? last_node(s, st, &node) : CUDA_SUCCESS;
+	CUresult end = s->d->cuStreamEndCapture(st->real, &graph);
+
+	graph_refresh(s);
+	r = r ? r : end;
+	rep->graph = graph ? session_find(s, AG_K_GRAPH, graph) : 0;
+	if (graph && !rep->graph) {
+		if (!r)
+			r = m->graph ? session_put(s, AG_K_GRAPH, m->graph, graph) : CUDA_ERROR_INVALID_VALUE;
+		if (r)
+			s->d->cuGraphDestroy(graph);
+		else
+			rep->graph = m->graph;
+	}
+	if (!r && m->node)
+		r = session_put(s, AG_K_GRAPHNODE, m->node, node);
+	return r;
+}
+
+CUresult check_capture_info(const struct session *s, const struct msg_capture_info *m, const void *tail, uint32_t ntail)
+{
+	(void)tail, (void)ntail;
+	return stream_find(s, m->stream) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult invoke_capture_info(struct session *s, const struct msg_capture_info *m, const void *tail, uint32_t ntail, struct rep_capture_info *rep,
+                             struct ag_out *out)
+{
+	(void)tail, (void)ntail, (void)out;
+	CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+	CUgraph graph = NULL;
+	cuuint64_t id = 0;
+	CUresult r = s->d->cuStreamGetCaptureInfo_v3(stream_find(s, m->stream)->real, &status, &id, &graph, NULL, NULL, NULL);
+
+	rep->status = (uint32_t)status;
+	rep->id = id;
+	return r;
+}
+
+CUresult check_graph_kernel_copy(const struct session *s, const struct msg_graph_kernel_copy *m, const void *tail, uint32_t ntail)
+{
+	(void)tail, (void)ntail;
+	if (!session_has(s, AG_K_GRAPHNODE, m->to) || !session_has(s, AG_K_GRAPHNODE, m->from))
+		return CUDA_ERROR_INVALID_HANDLE;
+	return !m->exec || session_has(s, AG_K_GRAPHEXEC, m->exec) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+static CUresult kernel_node(struct session *s, CUgraphNode node)
+{
+	CUgraphNodeType type;
+	CUresult r = s->d->cuGraphNodeGetType(node, &type);
+
+	return r ? r : type == CU_GRAPH_NODE_TYPE_KERNEL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult invoke_graph_kernel_copy(struct session *s, const struct msg_graph_kernel_copy *m, const void *tail, uint32_t ntail, void *rep,
+                                  struct ag_out *out)
+{
+	(void)tail, (void)ntail, (void)rep, (void)out;
+	CUgraphNode to = session_get(s, AG_K_GRAPHNODE, m->to), from = session_get(s, AG_K_GRAPHNODE, m->from);
+	CUDA_KERNEL_NODE_PARAMS p;
+	CUresult r = kernel_node(s, to);
+
+	if (!r)
+		r = kernel_node(s, from);
+	if (!r)
+		r = s->d->cuGraphKernelNodeGetParams_v2(from, &p);
+	if (r)
+		return r;
+	if (m->exec)
+		return s->d->cuGraphExecKernelNodeSetParams_v2(session_get(s, AG_K_GRAPHEXEC, m->exec), to, &p);
+	return s->d->cuGraphKernelNodeSetParams_v2(to, &p);
+}
