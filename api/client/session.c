@@ -53,7 +53,7 @@ CUresult agc_current(void)
 	if (r)
 		return r;
 	if (!agc_t.ctx)
-		return CUDA_ERROR_INVALID_CONTEXT;
+		return agc_t.in_callback ? CUDA_ERROR_NOT_PERMITTED : CUDA_ERROR_INVALID_CONTEXT;
 	if (!agc_t.ctx->live)
 		return CUDA_ERROR_CONTEXT_IS_DESTROYED;
 	return *agc_s.fault_word || atomic_load_explicit(&agc_s.sticky, memory_order_relaxed) ? agc_fault_status() : CUDA_SUCCESS;
