@@ -1,6 +1,6 @@
 /* session.c - the life of a session, on its own thread: peer check, handshake, service, teardown.
  *
- * Everything a session owns is released in teardown() in one fixed order, whatever ended it: the client's exit, its death in the middle of a
+ * Everything a session owns is released in session_teardown() in one fixed order, whatever ended it: the client's exit, its death in the middle of a
  * message, a malformed message, the worker's own end.  Nothing here waits for a client longer than HELLO_MS, and nothing of another session
  * is touched.  Work that does not end when told to (DRAIN_MS) keeps its window: its address range is lost, never reused under a running kernel.
  */
@@ -293,7 +293,7 @@ static void kill_work(struct session *s)
 		session_log(s, "cannot set the kill flag: error %d", (int)r);
 }
 
-static void teardown(struct session *s)
+void session_teardown(struct session *s)
 {
 	session_ended(s, CUDA_ERROR_CONTEXT_IS_DESTROYED);
 	bool idle = true;
@@ -429,7 +429,7 @@ static void live(struct session *s)
 		watch(s);
 		serve(s);
 	}
-	teardown(s);
+	session_teardown(s);
 	list_remove(s);
 }
 

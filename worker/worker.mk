@@ -42,3 +42,15 @@ build/tests/window_soft: build/obj/tests/alloc/window_soft.o $(WINDOW_OBJ) $(WOR
 	$(CC) -pthread -o $@ $^ -lm
 
 TESTS += build/tests/window_soft
+
+# Unit tests: the worker's objects on a recording driver, under the sanitizers.
+WORKER_TESTS := stream serve ring
+WORKER_TEST_OBJ := $(call asan_objs,$(WORKER_SRC) $(WINDOW_SRC) tests/worker/fake.c $(filter-out guard/tool_main.c,$(sort $(wildcard guard/*.c))) \
+	build/gen/guard_runtime.c $(patsubst %,build/gen/%.c,worker_table driver_none driver_nv driver_soft))
+$(WORKER_TEST_OBJ) $(WORKER_TESTS:%=build/asan/obj/tests/worker/%_test.o): | $(WORKER_GEN) build/gen/build_id.h
+
+build/tests/worker_%: build/asan/obj/tests/worker/%_test.o $(WORKER_TEST_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(ASAN_FLAGS) -pthread -o $@ $^ -lm -ldl
+
+TESTS += $(WORKER_TESTS:%=build/tests/worker_%)

@@ -5,7 +5,7 @@
 
 static struct soft_array *arrays;
 
-static unsigned format_bytes(CUarray_format f)
+unsigned soft_format_bytes(CUarray_format f)
 {
 	switch (f) {
 	case CU_AD_FORMAT_UNSIGNED_INT8:
@@ -62,23 +62,19 @@ static bool dimensions_ok(const CUDA_ARRAY3D_DESCRIPTOR *d)
 	return d->Height ? d->Width <= 131072 && d->Height <= 65536 : d->Width <= 131072;
 }
 
-CUresult soft_cuArray3DCreate_v2(CUarray *out, const CUDA_ARRAY3D_DESCRIPTOR *d)
+CUresult soft_array_new(struct soft_ctx *c, const CUDA_ARRAY3D_DESCRIPTOR *d, struct soft_array **out)
 {
-	struct soft_ctx *c;
-	CUresult r = soft_enter(&c);
-	if (r)
-		return r;
 	unsigned known = CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_SURFACE_LDST | CUDA_ARRAY3D_CUBEMAP |
 		CUDA_ARRAY3D_TEXTURE_GATHER | CUDA_ARRAY3D_COLOR_ATTACHMENT;
-	unsigned bytes = d ? format_bytes(d->Format) : 0;
-	bool channels = d && (d->NumChannels == 1 || d->NumChannels == 2 || d->NumChannels == 4);
-	if (!out || !bytes || !channels || !dimensions_ok(d))
-		return soft_leave(CUDA_ERROR_INVALID_VALUE);
+	unsigned bytes = soft_format_bytes(d->Format);
+	bool channels = d->NumChannels == 1 || d->NumChannels == 2 || d->NumChannels == 4;
+	if (!bytes || !channels || !dimensions_ok(d))
+		return CUDA_ERROR_INVALID_VALUE;
 	if (d->Flags & ~known)
-		return soft_leave(CUDA_ERROR_NOT_SUPPORTED);
+		return CUDA_ERROR_NOT_SUPPORTED;
 	struct soft_array *a = calloc(1, sizeof *a);
 	if (!a)
-		return soft_leave(CUDA_ERROR_OUT_OF_MEMORY);
+		return CUDA_ERROR_OUT_OF_MEMORY;
 	soft_obj_init(&a->obj, SOFT_ARRAY, array_free);
 	a->next = arrays;
 	arrays = a;
@@ -88,10 +84,23 @@ CUresult soft_cuArray3DCreate_v2(CUarray *out, const CUDA_ARRAY3D_DESCRIPTOR *d)
 	a->planes = d->Depth ? d->Depth : 1;
 	a->pitch = (d->Width * a->elem + 511) & ~511ull;
 	a->slice = a->pitch * (d->Height ? d->Height : 1);
-	r = soft_heap_alloc(c->heap, a->slice * a->planes, 512, SOFT_R_ARRAY, c, &a->mem);
+	CUresult r = soft_heap_alloc(c->heap, a->slice * a->planes, 512, SOFT_R_ARRAY, c, &a->mem);
 	if (r)
 		soft_unref(&a->obj);
 	else
+		*out = a;
+	return r;
+}
+
+CUresult soft_cuArray3DCreate_v2(CUarray *out, const CUDA_ARRAY3D_DESCRIPTOR *d)
+{
+	struct soft_ctx *c;
+	CUresult r = soft_enter(&c);
+	if (r)
+		return r;
+	struct soft_array *a;
+	r = out && d ? soft_array_new(c, d, &a) : CUDA_ERROR_INVALID_VALUE;
+	if (!r)
 		*out = (CUarray)a;
 	return soft_leave(r);
 }
@@ -141,6 +150,8 @@ CUresult soft_cuArrayDestroy(CUarray h)
 	CUresult r = enter_array(h, h, &a);
 	if (r)
 		return r;
+	if (a->of_mipmap)
+		return soft_leave(CUDA_ERROR_INVALID_VALUE);
 	r = soft_ctx_sync(a->ctx);
 	if (!r && soft_obj_find(SOFT_ARRAY, h) == a) {
 		soft_obj_hide(&a->obj);

@@ -121,6 +121,7 @@ static void ctx_destroy(struct soft_ctx *c)
 	}
 	c->legacy = NULL;
 	soft_modules_drop(c);
+	soft_textures_drop(c);
 	soft_arrays_drop(c);
 	soft_events_drop(c);
 	soft_pools_drop(c);

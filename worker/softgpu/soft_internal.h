@@ -273,10 +273,14 @@ struct soft_array {
 	unsigned elem;                   /* bytes of one element */
 	uint64_t pitch, slice, planes;
 	struct soft_range *mem;          /* its storage; not visible as a pointer to programs */
+	bool of_mipmap;                  /* a level: goes with its mipmapped array */
 	struct soft_array *next;         /* of all arrays */
 };
 
+CUresult soft_array_new(struct soft_ctx *c, const CUDA_ARRAY3D_DESCRIPTOR *d, struct soft_array **out);
+unsigned soft_format_bytes(CUarray_format f);      /* of one component; 0: not supported */
 void soft_arrays_drop(struct soft_ctx *c);
+void soft_textures_drop(struct soft_ctx *c);       /* and mipmapped arrays; before the arrays */
 
 /* --- modules (soft_module.c) --- */
 

@@ -371,3 +371,30 @@ CUresult soft_cuDeviceSetMemPool(CUdevice dev, CUmemoryPool h)
 	current_pool = p->is_default ? NULL : p;
 	return soft_leave(CUDA_SUCCESS);
 }
+
+/* The same by location; only the device has pools. */
+static CUresult located(CUmemoryPool *out, const CUmemLocation *l, CUmemAllocationType type,
+	CUresult (*get)(struct soft_pool **))
+{
+	if (!l || type != CU_MEM_ALLOCATION_TYPE_PINNED)
+		return CUDA_ERROR_INVALID_VALUE;
+	return l->type == CU_MEM_LOCATION_TYPE_DEVICE ? device_pool(out, l->id, get) : CUDA_ERROR_NOT_SUPPORTED;
+}
+
+CUresult soft_cuMemGetDefaultMemPool(CUmemoryPool *out, CUmemLocation *location, CUmemAllocationType type)
+{
+	return located(out, location, type, get_default);
+}
+
+CUresult soft_cuMemGetMemPool(CUmemoryPool *out, CUmemLocation *location, CUmemAllocationType type)
+{
+	return located(out, location, type, get_current);
+}
+
+CUresult soft_cuMemSetMemPool(CUmemLocation *location, CUmemAllocationType type, CUmemoryPool pool)
+{
+	if (!location || type != CU_MEM_ALLOCATION_TYPE_PINNED)
+		return CUDA_ERROR_INVALID_VALUE;
+	return location->type == CU_MEM_LOCATION_TYPE_DEVICE ? soft_cuDeviceSetMemPool(location->id, pool)
+		: CUDA_ERROR_NOT_SUPPORTED;
+}

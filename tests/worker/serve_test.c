@@ -1,0 +1,374 @@
+/* serve_test.c - judgement: heads, permits, ids, addresses and sizes that no driver may ever see; replies; the session's end; SHA-256. */
+#include "fake.h"
+#include "worker/digest.h"
+
+#define ENDS(m) do { \
+	if (fake_serve(s, m)) \
+		return "the session goes on: " #m; \
+	if (s->shm->ended != CUDA_ERROR_UNKNOWN) \
+		return "not ended: " #m; \
+	s->shm->ended = 0; \
+} while (0)
+
+static struct msg_copy *copy(struct session *s, uint64_t dst, uint64_t src, uint64_t bytes)
+{
+	struct msg_copy *m = fake_msg(AG_OP_copy, sizeof *m, 0, false);
+
+	(void)s;
+	m->dst = dst;
+	m->src = src;
+	m->bytes = bytes;
+	return m;
+}
+
+/* The asynchronous error that a message leaves. */
+static CUresult after(struct session *s, void *m)
+{
+	s->shm->async_error = 0;
+	if (!fake_serve(s, m))
+		return (CUresult)AG_MALFORMED;
+	return (CUresult)s->shm->async_error;
+}
+
+static const char *heads(struct session *s)
+{
+	struct ag_head *h;
+
+	h = fake_msg(AG_OP_COUNT, sizeof *h, 0, true);
+	ENDS(h);
+	h = fake_msg(60000, sizeof *h, 0, false);
+	ENDS(h);
+	h = fake_msg(AG_OP_nop, sizeof(struct msg_nop), 0, false);          /* a call without a slot */
+	ENDS(h);
+	h = fake_msg(AG_OP_nop, sizeof(struct msg_nop), 0, true);
+	h->slot = AG_SLOTS;
+	ENDS(h);
+	h = fake_msg(AG_OP_nop, sizeof(struct msg_nop), 8, true);           /* a tail where there is none */
+	ENDS(h);
+	h = fake_msg(AG_OP_copy, sizeof(struct msg_copy), 0, true);         /* a slot where there is none */
+	ENDS(h);
+	h = fake_msg(AG_OP_copy, sizeof(struct msg_copy) - 8, 0, false);
+	ENDS(h);
+	h = fake_msg(AG_OP_launch, sizeof(struct msg_launch), 16, false);
+	h->tail = 100;
+	ENDS(h);
+	h = fake_msg(AG_OP_launch, sizeof(struct msg_launch), 16, false);
+	h->tail = UINT32_MAX - 70;
+	ENDS(h);
+	EXPECT(fake_said(""));
+	return NULL;
+}
+
+static const char *replies(struct session *s)
+{
+	struct ag_head *h = fake_msg(AG_OP_meminfo, sizeof(struct msg_meminfo), 0, true);
+	struct rep_meminfo rep;
+
+	h->slot = 255;
+	h->seq = 0xfffffffe;
+	EXPECT(fake_serve(s, h));
+	EXPECT(s->shm->slot[255].done == 0xfffffffe && s->shm->slot[255].status == 0 && s->shm->slot[255].bytes == sizeof rep);
+	memcpy(&rep, s->replies + 255 * AG_REPLY_BYTES, sizeof rep);
+	EXPECT(rep.free == 1 && rep.total == 2);
+	/* What the worker wrote there it never reads. */
+	memset(s->shm->slot, 0xff, sizeof s->shm->slot);
+	h = fake_msg(AG_OP_nop, sizeof(struct msg_nop), 0, true);
+	EXPECT(fake_serve(s, h) && s->shm->slot[0].done == 1);
+	return NULL;
+}
+
+static const char *addresses(struct session *s)
+{
+	uint64_t w = fake_word(s, 0), host = window_stats(s->win).host_bytes, end = w + host, base = window_base(s->win);
+
+	EXPECT(after(s, copy(s, w, w + 64, 64)) == 0 && fake_said("copy:1"));
+	EXPECT(after(s, copy(s, w, w, host)) == 0 && fake_said("copy:1"));
+	EXPECT(after(s, copy(s, w, w, 0)) == 0 && fake_said(""));
+	const struct { uint64_t dst, src, bytes; } bad[] = {
+		{ w, end - 7, 8 }, { end - 7, w, 8 }, { w - 1, w, 1 }, { w, w - 1, 1 }, { base, w, 1 }, { base + 4096, w, 1 }, { w, 0, 8 }, { 0, w, 8 },
+		{ w, w, UINT64_MAX }, { w, w + 8, UINT64_MAX - 7 }, { UINT64_MAX, w, 1 }, { end, w, 0 }, { w, base + AG_WINDOW_BYTES, 8 },
+		{ base + AG_EXTENT_MIN, w, 8 }, { w, base - 8, 16 }, { w, w, host + 1 }, { (uint64_t)(uintptr_t)s, w, 8 },
+	};
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		EXPECT(after(s, copy(s, bad[i].dst, bad[i].src, bad[i].bytes)) == CUDA_ERROR_INVALID_VALUE);
+	EXPECT(fake_said(""));
+	struct msg_copy *m = copy(s, w, w, 8);
+	m->stream = AG_ID(AG_K_STREAM, 1, 0);
+	EXPECT(after(s, m) == CUDA_ERROR_INVALID_HANDLE);
+	m->stream = AG_ID(AG_K_EVENT, 1, 0);
+	EXPECT(after(s, m) == CUDA_ERROR_INVALID_HANDLE && fake_said(""));
+	return NULL;
+}
+
+static CUresult set(struct session *s, uint64_t dst, uint64_t pitch, uint64_t width, uint64_t height, uint32_t elem)
+{
+	struct msg_set *m = fake_msg(AG_OP_set, sizeof *m, 0, false);
+
+	m->dst = dst;
+	m->pitch = pitch;
+	m->width = width;
+	m->height = height;
+	m->elem = elem;
+	return after(s, m);
+}
+
+static const char *fills(struct session *s)
+{
+	uint64_t w = fake_word(s, 0), host = window_stats(s->win).host_bytes;
+	CUresult no = CUDA_ERROR_INVALID_VALUE;
+
+	EXPECT(set(s, w, 0, host, 1, 1) == 0 && fake_said("set:1"));
+	EXPECT(set(s, w, 1024, 256, host / 1024, 4) == 0 && fake_said("set2d:1"));
+	EXPECT(set(s, w, 1024, 256, host / 1024 + 1, 4) == no);
+	EXPECT(set(s, w, 1024, 257, 2, 4) == no);
+	EXPECT(set(s, w, 0, host + 1, 1, 1) == no);
+	EXPECT(set(s, w, 0, 1ull << 62, 1, 4) == no);
+	EXPECT(set(s, w, 1ull << 40, 1, 1ull << 24, 4) == no);
+	EXPECT(set(s, w, UINT64_MAX, 1, 2, 1) == no);
+	EXPECT(set(s, w + 1, 0, 1, 1, 2) == no && set(s, w, 0, 1, 1, 3) == no && set(s, w, 0, 1, 1, 0) == no);
+	EXPECT(set(s, 0, 0, 0, 5, 4) == 0);
+	EXPECT(fake_said(""));
+	return NULL;
+}
+
+static struct msg_copy3d box(struct session *s)
+{
+	uint64_t w = fake_word(s, 0);
+	struct msg_copy3d m = { .dst = w, .src = w + 65536, .dst_pitch = 64, .dst_height = 8, .src_pitch = 128, .src_height = 16, .width = 32, .height = 4,
+		.depth = 2 };
+	return m;
+}
+
+static CUresult copy3d(struct session *s, struct msg_copy3d v)
+{
+	struct msg_copy3d *m = fake_msg(AG_OP_copy3d, sizeof *m, 0, false);
+	struct ag_head h = m->h;
+
+	*m = v;
+	m->h = h;
+	return after(s, m);
+}
+
+static const char *boxes(struct session *s)
+{
+	CUresult no = CUDA_ERROR_INVALID_VALUE;
+	struct msg_copy3d m = box(s);
+
+	EXPECT(copy3d(s, m) == 0 && fake_said("copy3d:1"));
+#define WITH(change, want) do { \
+	m = box(s); \
+	change; \
+	if (copy3d(s, m) != (want)) \
+		return #change; \
+} while (0)
+	WITH(m.width = 65, no);
+	WITH(m.height = 9, no);
+	WITH(m.dst_y = 5, no);
+	WITH(m.dst_x = 33, no);
+	WITH(m.depth = 1ull << 50, no);
+	WITH(m.src_z = UINT64_MAX / 2, no);
+	WITH(m.src_pitch = 1ull << 40, no);
+	WITH((m.src_pitch = 1ull << 33, m.src_height = 1ull << 33), no);
+	WITH(m.dst_lod = 1, no);
+	WITH(m.dst = 8, no);
+	WITH(m.src = fake_word(s, 0) + window_stats(s->win).host_bytes - 200, no);
+	WITH(m.dst_is_array = 1, CUDA_ERROR_INVALID_HANDLE);
+	WITH(m.width = 0, 0);
+	EXPECT(fake_said(""));
+	m = box(s);
+	m.src_is_array = 2;
+	EXPECT((int)copy3d(s, m) == AG_MALFORMED);
+	return NULL;
+}
+
+static const char *words(struct session *s)
+{
+	struct msg_signal *m = fake_msg(AG_OP_signal, sizeof *m, 0, false);
+
+	m->word = fake_word(s, 0) + 4;
+	ENDS(m);
+	m->word = fake_word(s, 0) - 8;
+	ENDS(m);
+	m->word = fake_word(s, 0) + window_stats(s->win).host_bytes - 4;
+	ENDS(m);
+	struct msg_hostfunc *f = fake_msg(AG_OP_hostfunc, sizeof *f, 0, false);
+	f->word = fake_word(s, 0);
+	ENDS(f);                         /* ticket 0 */
+	f->ticket = 3;
+	EXPECT(fake_serve(s, f) && s->st.held == 1);
+	fake_log[0] = 0;
+	return NULL;
+}
+
+/* The least a permitted message needs to be answered in a faulted session. */
+static const char *faulted(struct session *s)
+{
+	s->records->rec[0] = (struct guard_record){ .valid = 1, .kind = GUARD_FAULT_TRAP, .line = 12, .addr = 0x1234, .tid = { 1, 2, 3 } };
+	s->records->count = 1;
+	unsigned logged = fake_logged;
+	EXPECT(after(s, copy(s, fake_word(s, 0), fake_word(s, 8), 8)) == CUDA_ERROR_LAUNCH_FAILED && fake_said(""));
+	EXPECT(fake_logged == logged + 1);
+	struct msg_grant *g = fake_msg(AG_OP_grant, sizeof *g, 0, true);
+	g->bytes = 1;
+	EXPECT(fake_serve(s, g) && s->shm->slot[0].status == CUDA_ERROR_LAUNCH_FAILED && s->shm->slot[0].bytes == 0);
+	struct msg_fault *q = fake_msg(AG_OP_fault, sizeof *q, 0, true);
+	struct rep_fault rep;
+	EXPECT(fake_serve(s, q) && s->shm->slot[0].status == 0 && s->shm->slot[0].bytes == sizeof rep);
+	memcpy(&rep, s->replies, sizeof rep);
+	EXPECT(rep.result == CUDA_ERROR_LAUNCH_FAILED && rep.line == 12 && rep.addr == 0x1234 && rep.tid[2] == 3);
+	EXPECT(fake_logged == logged + 1);
+	struct msg_nop *n = fake_msg(AG_OP_nop, sizeof *n, 0, true);
+	EXPECT(fake_serve(s, n) && s->shm->slot[0].status == 0);
+	return NULL;
+}
+
+/* A record that says more were written than there is room for, and one not finished yet. */
+static const char *record_flood(struct session *s)
+{
+	s->records->count = UINT32_MAX;
+	struct msg_nop *n = fake_msg(AG_OP_nop, sizeof *n, 0, true);
+	EXPECT(fake_serve(s, n) && s->state == AG_S_READY);
+	s->records->rec[GUARD_MAX_RECORDS - 1].valid = 1;
+	s->records->rec[GUARD_MAX_RECORDS - 1].kind = 77;
+	EXPECT(fake_serve(s, fake_msg(AG_OP_nop, sizeof *n, 0, true)) && s->state == AG_S_FAULTED && s->fault == CUDA_ERROR_ILLEGAL_ADDRESS);
+	return NULL;
+}
+
+static const char *driver_errors(struct session *s)
+{
+	uint64_t w = fake_word(s, 0);
+
+	fake_fails = CUDA_ERROR_OUT_OF_MEMORY;
+	EXPECT(after(s, copy(s, w, w, 8)) == CUDA_ERROR_OUT_OF_MEMORY);
+	/* The first one stays until it is taken. */
+	fake_fails = CUDA_ERROR_INVALID_VALUE;
+	fake_serve(s, copy(s, w, w, 8));
+	EXPECT(s->shm->async_error == CUDA_ERROR_INVALID_VALUE || s->shm->async_error == CUDA_ERROR_OUT_OF_MEMORY);
+	the_worker.sessions = s;
+	s->serving = true;
+	fake_fails = CUDA_ERROR_ILLEGAL_ADDRESS;         /* the context itself */
+	fake_serve(s, copy(s, w, w, 8));
+	EXPECT(the_worker.dead == CUDA_ERROR_ILLEGAL_ADDRESS && s->shm->ended == CUDA_ERROR_ILLEGAL_ADDRESS);
+	the_worker.dead = 0;
+	the_worker.sessions = NULL;
+	fake_log[0] = 0;
+	return NULL;
+}
+
+static const char *grants(struct session *s)
+{
+	struct msg_grant *g = fake_msg(AG_OP_grant, sizeof *g, 0, true);
+	struct rep_grant rep;
+
+	g->bytes = 3 << 20;
+	EXPECT(fake_serve(s, g) && s->shm->slot[0].status == 0);
+	memcpy(&rep, s->replies, sizeof rep);
+	EXPECT(rep.bytes == 4 << 20 && session_covers(s, rep.addr, rep.bytes) && s->device_bytes == rep.bytes);
+	EXPECT(after(s, copy(s, rep.addr, fake_word(s, 0), 4 << 20)) == 0);
+	struct msg_giveback *b = fake_msg(AG_OP_giveback, sizeof *b, 0, true);
+	b->addr = rep.addr;
+	b->bytes = rep.bytes;
+	EXPECT(fake_serve(s, b) && s->shm->slot[0].status == 0 && s->device_bytes == 0);
+	EXPECT(after(s, copy(s, rep.addr, fake_word(s, 0), 8)) == CUDA_ERROR_INVALID_VALUE);
+	b = fake_msg(AG_OP_giveback, sizeof *b, 0, true);
+	b->addr = rep.addr;
+	b->bytes = rep.bytes;
+	EXPECT(fake_serve(s, b) && s->shm->slot[0].status == CUDA_ERROR_INVALID_VALUE);
+	g = fake_msg(AG_OP_grant, sizeof *g, 0, true);
+	g->bytes = 1;
+	g->host = 2;
+	ENDS(g);
+	fake_log[0] = 0;
+	return NULL;
+}
+
+static const char *tables(struct session *s)
+{
+	struct table t = { 0 };
+	enum ag_kind k = AG_K_EVENT;
+	int x;
+
+	EXPECT(!table_free_id(&t, k, 0) && !table_free_id(&t, k, AG_ID(AG_K_STREAM, 1, 0)) && !table_free_id(&t, k, AG_ID(k, 0, 0)));
+	EXPECT(!table_free_id(&t, k, AG_ID(k, 1, 0xffffffff)) && !table_free_id(&t, k, AG_ID(k, 1, 1 << 19)));
+	EXPECT(table_put(&t, k, AG_ID(k, 5, 700), &x, NULL) == 0 && t.live == 1);
+	EXPECT(table_find(&t, k, AG_ID(k, 5, 700)) && !table_find(&t, k, AG_ID(k, 4, 700)) && !table_find(&t, k, AG_ID(k, 6, 700)));
+	EXPECT(!table_find(&t, AG_K_STREAM, AG_ID(k, 5, 700)) && !table_find(&t, k, AG_ID(k, 5, 699)));
+	EXPECT(table_put(&t, k, AG_ID(k, 6, 700), &x, NULL) == CUDA_ERROR_INVALID_HANDLE);
+	table_drop(&t, k, AG_ID(k, 5, 700));
+	table_drop(&t, k, AG_ID(k, 5, 700));
+	EXPECT(t.live == 0 && !table_find(&t, k, AG_ID(k, 5, 700)));
+	EXPECT(!table_free_id(&t, k, AG_ID(k, 5, 700)) && !table_free_id(&t, k, AG_ID(k, 4, 700)) && table_free_id(&t, k, AG_ID(k, 6, 700)));
+	table_clear(&t);
+	EXPECT(session_put(s, AG_K_GRAPH, AG_ID(AG_K_GRAPH, 1, 0), &x) == 0 && session_find(s, AG_K_GRAPH, &x) == AG_ID(AG_K_GRAPH, 1, 0));
+	EXPECT(session_get(s, AG_K_GRAPH, AG_ID(AG_K_GRAPH, 1, 0)) == &x && !session_get(s, AG_K_GRAPH, AG_ID(AG_K_GRAPH, 2, 0)));
+	session_drop(s, AG_K_GRAPH, AG_ID(AG_K_GRAPH, 1, 0));
+	EXPECT(!session_has(s, AG_K_GRAPH, AG_ID(AG_K_GRAPH, 1, 0)) && !session_find(s, AG_K_GRAPH, &x));
+	return NULL;
+}
+
+/* What a session leaves behind goes in a fixed order: users before what they use. */
+static const char *teardown_order(struct session *s)
+{
+	static const enum ag_kind kinds[] = { AG_K_ARRAY, AG_K_TEXTURE, AG_K_GRAPH, AG_K_GRAPHEXEC };
+
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++, fake_objects++)
+		session_put(s, kinds[i], AG_ID(kinds[i], 1, 0), (void *)(i + 1));
+	fake_log[0] = 0;
+	session_teardown(s);
+	EXPECT(fake_said("exec- graph- texture- array-"));
+	EXPECT(s->shm->ended == CUDA_ERROR_CONTEXT_IS_DESTROYED);
+	EXPECT(!s->win && fake_streams == 0);
+	return NULL;
+}
+
+static bool digest_is(const char *text, size_t times, const char *want)
+{
+	struct digest d;
+	uint8_t out[DIGEST_BYTES];
+	char hex[2 * DIGEST_BYTES + 1];
+
+	digest_start(&d);
+	for (size_t i = 0; i < times; i++)
+		digest_add(&d, text, strlen(text));
+	digest_end(&d, out);
+	for (unsigned i = 0; i < DIGEST_BYTES; i++)
+		snprintf(hex + 2 * i, 3, "%02x", out[i]);
+	return strcmp(hex, want) == 0;
+}
+
+/* FIPS 180-4 and NIST's examples. */
+static const char *digests(struct session *s)
+{
+	(void)s;
+	EXPECT(digest_is("", 1, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"));
+	EXPECT(digest_is("abc", 1, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
+	EXPECT(digest_is("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 1,
+	                 "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"));
+	EXPECT(digest_is("a", 1000000, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"));
+	EXPECT(digest_is("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 10000,
+	                 "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"));
+	return NULL;
+}
+
+int main(void)
+{
+	static const struct { const char *name; const char *(*fn)(struct session *); } cases[] = {
+		{ "heads", heads }, { "replies", replies }, { "addresses", addresses }, { "fills", fills }, { "boxes", boxes }, { "words", words },
+		{ "faulted", faulted }, { "record_flood", record_flood }, { "driver_errors", driver_errors }, { "grants", grants }, { "tables", tables },
+		{ "teardown_order", teardown_order }, { "digests", digests },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char name[80];
+		struct session *s = fake_session(1);
+		const char *why = cases[i].fn(s);
+		fake_end(s);
+		fake_log[0] = 0;
+		if (!why && (fake_streams || fake_events || fake_objects))
+			why = "something was not destroyed";
+		fake_streams = fake_events = fake_objects = 0;
+		snprintf(name, sizeof name, "serve.%s", cases[i].name);
+		fake_case(name, why);
+	}
+	return fake_bad;
+}

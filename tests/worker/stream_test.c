@@ -1,0 +1,347 @@
+/* stream_test.c - what the worker tells the driver for legacy-stream order, joins, and work held back by host functions. */
+#include "fake.h"
+
+#define SID(i) AG_ID(AG_K_STREAM, 1, i)
+#define EID(i) AG_ID(AG_K_EVENT, 1, i)
+
+static void stream(struct session *s, unsigned i, unsigned flags)
+{
+	struct msg_stream_create *m = fake_msg(AG_OP_stream_create, sizeof *m, 0, false);
+	m->stream = SID(i);
+	m->flags = flags;
+	fake_serve(s, m);
+}
+
+static void event(struct session *s, unsigned i)
+{
+	struct msg_event_create *m = fake_msg(AG_OP_event_create, sizeof *m, 0, false);
+	m->event = EID(i);
+	fake_serve(s, m);
+}
+
+static bool copy(struct session *s, ag_id st)
+{
+	struct msg_copy *m = fake_msg(AG_OP_copy, sizeof *m, 0, false);
+	m->dst = m->src = fake_word(s, 0);
+	m->bytes = 8;
+	m->stream = st;
+	return fake_serve(s, m);
+}
+
+static bool signal_word(struct session *s, ag_id st, uint64_t value, bool all)
+{
+	struct msg_signal *m = fake_msg(AG_OP_signal, sizeof *m, 0, false);
+	m->word = fake_word(s, 1);
+	m->value = value;
+	m->stream = st;
+	m->all = all;
+	return fake_serve(s, m);
+}
+
+static bool record(struct session *s, unsigned e, ag_id st, uint64_t value)
+{
+	struct msg_event_record *m = fake_msg(AG_OP_event_record, sizeof *m, 0, false);
+	m->event = EID(e);
+	m->stream = st;
+	m->word = value ? fake_word(s, 2) : 0;
+	m->value = value;
+	return fake_serve(s, m);
+}
+
+static bool await(struct session *s, ag_id st, unsigned e)
+{
+	struct msg_stream_wait *m = fake_msg(AG_OP_stream_wait, sizeof *m, 0, false);
+	m->event = EID(e);
+	m->stream = st;
+	return fake_serve(s, m);
+}
+
+static bool hostfunc(struct session *s, ag_id st, uint64_t ticket)
+{
+	struct msg_hostfunc *m = fake_msg(AG_OP_hostfunc, sizeof *m, 0, false);
+	m->stream = st;
+	m->word = fake_word(s, 3);
+	m->ticket = ticket;
+	return fake_serve(s, m);
+}
+
+static bool done(struct session *s, uint64_t ticket)
+{
+	struct msg_hostfunc_done *m = fake_msg(AG_OP_hostfunc_done, sizeof *m, 0, false);
+	m->ticket = ticket;
+	return fake_serve(s, m);
+}
+
+static bool destroy(struct session *s, unsigned i)
+{
+	struct msg_stream_destroy *m = fake_msg(AG_OP_stream_destroy, sizeof *m, 0, false);
+	m->stream = SID(i);
+	return fake_serve(s, m);
+}
+
+/* Streams as the driver sees them: legacy 1, then in order of creation 2, 3, ... */
+static const char *one_stream_costs_nothing(struct session *s)
+{
+	stream(s, 0, 0);
+	fake_busy = ~0ull;
+	for (int i = 0; i < 3; i++)
+		copy(s, SID(0));
+	EXPECT(fake_said("copy:2 copy:2 copy:2"));
+	signal_word(s, SID(0), 7, false);
+	signal_word(s, SID(0), 8, true);
+	EXPECT(fake_said("write:2=7 write:2=8"));
+	return NULL;
+}
+
+static const char *legacy_waits_for_blocking(struct session *s)
+{
+	stream(s, 0, 0);
+	stream(s, 1, CU_STREAM_NON_BLOCKING);
+	fake_busy = ~0ull;
+	copy(s, SID(0));
+	copy(s, SID(1));
+	copy(s, 0);
+	EXPECT(fake_said("copy:2 copy:3 record:2>1 wait:1<1 copy:1"));
+	/* Waited for once; nothing new came. */
+	copy(s, 0);
+	EXPECT(fake_said("copy:1"));
+	/* The blocking stream waits for the legacy one, once; the non-blocking one never. */
+	copy(s, SID(0));
+	copy(s, SID(0));
+	copy(s, SID(1));
+	EXPECT(fake_said("record:1>2 wait:2<2 copy:2 copy:2 copy:3"));
+	return NULL;
+}
+
+static const char *idle_streams_are_not_waited_for(struct session *s)
+{
+	stream(s, 0, 0);
+	copy(s, SID(0));
+	copy(s, 0);
+	copy(s, SID(0));
+	EXPECT(fake_said("copy:2 copy:1 copy:2"));
+	return NULL;
+}
+
+static const char *two_blocking_streams_share_one_mark(struct session *s)
+{
+	stream(s, 0, 0);
+	stream(s, 1, 0);
+	fake_busy = ~0ull;
+	copy(s, 0);
+	copy(s, SID(0));
+	copy(s, SID(1));
+	EXPECT(fake_said("copy:1 record:1>1 wait:2<1 copy:2 wait:3<1 copy:3"));
+	return NULL;
+}
+
+static const char *join_covers_all(struct session *s)
+{
+	stream(s, 0, CU_STREAM_NON_BLOCKING);
+	stream(s, 1, CU_STREAM_NON_BLOCKING);
+	fake_busy = ~0ull;
+	copy(s, SID(0));
+	copy(s, SID(1));
+	signal_word(s, 0, 9, true);
+	EXPECT(fake_said("copy:2 copy:3 record:3>1 wait:4<1 record:2>2 wait:4<2 write:4=9"));
+	fake_busy = 1 << 2;
+	signal_word(s, 0, 10, true);
+	EXPECT(fake_said("write:2=10"));
+	fake_busy = 0;
+	signal_word(s, 0, 11, true);
+	EXPECT(fake_said("write:1=11"));
+	return NULL;
+}
+
+static const char *destroyed_streams_still_count(struct session *s)
+{
+	stream(s, 0, 0);
+	fake_busy = ~0ull;
+	copy(s, SID(0));
+	destroy(s, 0);
+	EXPECT(fake_said("copy:2"));
+	copy(s, 0);
+	EXPECT(fake_said("record:2>1 wait:1<1 copy:1"));
+	EXPECT(s->shm->async_error == 0);
+	copy(s, SID(0));
+	EXPECT(s->shm->async_error == CUDA_ERROR_INVALID_HANDLE);
+	unsigned before = fake_streams;
+	fake_busy = 0;
+	stream(s, 1, 0);
+	streams_reap(s);
+	EXPECT(fake_streams == before);
+	return NULL;
+}
+
+/* --- host functions -------------------------------------------------------------------------------- */
+
+static const char *hostfunc_holds_its_stream(struct session *s)
+{
+	stream(s, 0, CU_STREAM_NON_BLOCKING);
+	stream(s, 1, CU_STREAM_NON_BLOCKING);
+	copy(s, SID(0));
+	hostfunc(s, SID(0), 5);
+	copy(s, SID(0));
+	signal_word(s, SID(0), 6, false);
+	copy(s, SID(1));
+	EXPECT(fake_said("copy:2 write:2=5 copy:3"));
+	done(s, 4);
+	EXPECT(fake_said(""));
+	done(s, 5);
+	EXPECT(fake_said("copy:2 write:2=6"));
+	EXPECT(s->st.held == 0 && s->st.deferred_bytes == 0);
+	return NULL;
+}
+
+static const char *second_hostfunc_waits_its_turn(struct session *s)
+{
+	stream(s, 0, CU_STREAM_NON_BLOCKING);
+	hostfunc(s, SID(0), 5);
+	copy(s, SID(0));
+	hostfunc(s, SID(0), 6);
+	copy(s, SID(0));
+	EXPECT(fake_said("write:2=5"));
+	done(s, 5);
+	EXPECT(fake_said("copy:2 write:2=6"));
+	done(s, 5);
+	EXPECT(fake_said(""));
+	done(s, 6);
+	EXPECT(fake_said("copy:2"));
+	return NULL;
+}
+
+static const char *events_carry_the_hold(struct session *s)
+{
+	stream(s, 0, CU_STREAM_NON_BLOCKING);
+	stream(s, 1, CU_STREAM_NON_BLOCKING);
+	event(s, 0);
+	fake_busy = ~0ull;
+	hostfunc(s, SID(0), 5);
+	record(s, 0, SID(0), 77);
+	await(s, SID(1), 0);
+	copy(s, SID(1));
+	EXPECT(fake_said("write:2=5"));
+	done(s, 5);
+	EXPECT(fake_said("record:2>1 write:2=77 wait:3<1 copy:3"));
+	return NULL;
+}
+
+static const char *a_later_record_wins(struct session *s)
+{
+	stream(s, 0, CU_STREAM_NON_BLOCKING);
+	stream(s, 1, CU_STREAM_NON_BLOCKING);
+	event(s, 0);
+	hostfunc(s, SID(0), 5);
+	record(s, 0, SID(0), 77);
+	record(s, 0, SID(1), 78);
+	EXPECT(fake_said("write:2=5 record:3>1 write:3=78"));
+	done(s, 5);
+	EXPECT(fake_said("write:2=77"));
+	return NULL;
+}
+
+static const char *legacy_order_with_holds(struct session *s)
+{
+	stream(s, 0, 0);
+	stream(s, 1, 0);
+	stream(s, 2, CU_STREAM_NON_BLOCKING);
+	hostfunc(s, SID(0), 5);
+	copy(s, 0);                      /* legacy: after everything blocking */
+	copy(s, SID(1));                 /* blocking: after the legacy operation */
+	copy(s, SID(2));
+	signal_word(s, 0, 9, true);
+	EXPECT(fake_said("write:2=5 copy:4"));
+	done(s, 5);
+	EXPECT(fake_said("copy:1 copy:3 write:1=9"));
+	return NULL;
+}
+
+/* While held back: the client destroys what is still needed, and may use the numbers again. */
+static const char *destroyed_while_held(struct session *s)
+{
+	stream(s, 0, CU_STREAM_NON_BLOCKING);
+	event(s, 0);
+	hostfunc(s, SID(0), 5);
+	record(s, 0, SID(0), 0);
+	copy(s, SID(0));
+	struct msg_event_destroy *m = fake_msg(AG_OP_event_destroy, sizeof *m, 0, false);
+	m->event = EID(0);
+	fake_serve(s, m);
+	destroy(s, 0);
+	struct msg_stream_create *c = fake_msg(AG_OP_stream_create, sizeof *c, 0, false);
+	c->stream = AG_ID(AG_K_STREAM, 2, 0);
+	EXPECT(fake_serve(s, c));
+	EXPECT(s->shm->async_error == 0 && fake_events == 1);
+	EXPECT(fake_said("write:2=5"));
+	done(s, 5);
+	EXPECT(fake_said("record:2>1 copy:2"));
+	EXPECT(fake_events == 0 && s->shm->async_error == 0);
+	return NULL;
+}
+
+static const char *a_fault_drops_what_is_held(struct session *s)
+{
+	stream(s, 0, CU_STREAM_NON_BLOCKING);
+	hostfunc(s, SID(0), 5);
+	copy(s, SID(0));
+	fake_said("write:2=5");
+	s->records->rec[0].kind = GUARD_FAULT_ALIGN;
+	s->records->rec[0].valid = 1;
+	s->records->count = 1;
+	copy(s, SID(0));
+	EXPECT(s->state == AG_S_FAULTED && s->shm->async_error == CUDA_ERROR_MISALIGNED_ADDRESS);
+	done(s, 5);
+	EXPECT(fake_said(""));
+	return NULL;
+}
+
+static const char *end_while_held(struct session *s)
+{
+	stream(s, 0, 0);
+	event(s, 0);
+	hostfunc(s, SID(0), 5);
+	record(s, 0, SID(0), 0);
+	copy(s, 0);
+	fake_said("write:2=5");
+	return NULL;                     /* fake_end must free it all */
+}
+
+static const char *too_much_held_back(struct session *s)
+{
+	stream(s, 0, CU_STREAM_NON_BLOCKING);
+	hostfunc(s, SID(0), 5);
+	s->st.deferred_bytes += DEFERRED_MAX;
+	copy(s, SID(0));
+	EXPECT(s->shm->async_error == CUDA_ERROR_OUT_OF_MEMORY);
+	s->st.deferred_bytes -= DEFERRED_MAX;
+	fake_said("write:2=5");
+	return NULL;
+}
+
+int main(void)
+{
+	static const struct { const char *name; const char *(*fn)(struct session *); } cases[] = {
+		{ "one_stream_costs_nothing", one_stream_costs_nothing }, { "legacy_waits_for_blocking", legacy_waits_for_blocking },
+		{ "idle_streams_are_not_waited_for", idle_streams_are_not_waited_for },
+		{ "two_blocking_streams_share_one_mark", two_blocking_streams_share_one_mark }, { "join_covers_all", join_covers_all },
+		{ "destroyed_streams_still_count", destroyed_streams_still_count }, { "hostfunc_holds_its_stream", hostfunc_holds_its_stream },
+		{ "second_hostfunc_waits_its_turn", second_hostfunc_waits_its_turn }, { "events_carry_the_hold", events_carry_the_hold },
+		{ "a_later_record_wins", a_later_record_wins }, { "legacy_order_with_holds", legacy_order_with_holds },
+		{ "destroyed_while_held", destroyed_while_held }, { "a_fault_drops_what_is_held", a_fault_drops_what_is_held },
+		{ "end_while_held", end_while_held }, { "too_much_held_back", too_much_held_back },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char name[80];
+		struct session *s = fake_session(0);
+		const char *why = cases[i].fn(s);
+		fake_end(s);
+		fake_log[0] = 0;
+		if (!why && (fake_streams || fake_events || fake_objects))
+			why = "something was not destroyed";
+		fake_streams = fake_events = fake_objects = 0;
+		snprintf(name, sizeof name, "stream.%s", cases[i].name);
+		fake_case(name, why);
+	}
+	return fake_bad;
+}
