@@ -40,8 +40,8 @@ build/tests/ptx_fuzz_canary: tests/fuzz/ptx_fuzz.c $(PTX_ASAN_OBJ)
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -O2,$(CFLAGS)) -O1 $(ASAN_FLAGS) $(CPPFLAGS) -DAG_CANARY $^ -o $@
 
-build/tests/guard_parse_fuzz: build/tests/ptx_fuzz build/tests/ptx_fuzz_canary tests/fuzz/canary_fuzz.sh $(wildcard tests/guard/parse/*.ptx)
-	@printf '#!/bin/sh\nexec tests/fuzz/canary_fuzz.sh build/tests/ptx_fuzz build/tests/ptx_fuzz_canary %s tests/guard/parse/*.ptx\n' \
-		'$(PTX_FUZZ_ITERATIONS)' > $@ && chmod +x $@
+build/tests/guard_parse_fuzz: build/tests/ptx_fuzz build/tests/ptx_fuzz_canary tests/fuzz/canary_fuzz.sh
+	@printf '#!/bin/sh\nexec tests/fuzz/canary_fuzz.sh %s %s tests/guard/parse/*.ptx\n' \
+		'build/tests/ptx_fuzz build/tests/ptx_fuzz_canary' '$(PTX_FUZZ_ITERATIONS)' > $@ && chmod +x $@
 
 TESTS += build/tests/guard_parse_fuzz

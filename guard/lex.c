@@ -395,7 +395,8 @@ uint64_t lex_uint(struct parse *ps, uint64_t max, const char *what)
 	if (ps->tok.kind != TOK_INT)
 		parse_unexpected(ps, what);
 	if (v > max)
-		parse_fail(ps, ps->tok.line, "%s %llu exceeds %llu", what, (unsigned long long)v, (unsigned long long)max);
+		parse_fail(ps, ps->tok.line, "%s %llu exceeds %llu", what, (unsigned long long)v,
+			(unsigned long long)max);
 	lex_next(ps);
 	return v;
 }

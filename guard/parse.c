@@ -36,7 +36,8 @@ _Noreturn void parse_unexpected(struct parse *ps, const char *wanted)
 		parse_fail(ps, t->line, "%s expected, found a string", wanted);
 	default:
 		/* Any other token consists of printable characters. */
-		parse_fail(ps, t->line, "%s expected, found '%.*s'", wanted, (int)(t->len < 64 ? t->len : 64), t->start);
+		parse_fail(ps, t->line, "%s expected, found '%.*s'", wanted,
+			(int)(t->len < 64 ? t->len : 64), t->start);
 	}
 }
 

@@ -146,9 +146,11 @@ static void suffixes(struct parse *ps, struct ptx_inst *in)
 		enum ptx_type type = ptx_mod_type(mod);
 		enum ptx_space space = space_of(mod);
 		if (mod == PTX_MOD_NONE)
-			parse_fail(ps, ps->tok.line, "unknown suffix '.%.64s' of '%s'", ps->tok.sym->text, ptx_op_name(in->op));
+			parse_fail(ps, ps->tok.line, "unknown suffix '.%.64s' of '%s'", ps->tok.sym->text,
+				ptx_op_name(in->op));
 		if (in->nmods == PTX_MAX_MODS)
-			parse_fail(ps, ps->tok.line, "'%s' has more than %d suffixes", ptx_op_name(in->op), PTX_MAX_MODS);
+			parse_fail(ps, ps->tok.line, "'%s' has more than %d suffixes", ptx_op_name(in->op),
+				PTX_MAX_MODS);
 		in->mods[in->nmods++] = (uint16_t)mod;
 		if (type != PTX_T_NONE) {
 			in->type = (uint8_t)type;

@@ -59,7 +59,7 @@ bool decl_attribute(struct parse *ps)
 		if (lex_accept_kw(ps, KW_managed)) {
 			managed = true;
 		} else if (ps->tok.kind == TOK_DOT && ps->tok.sym->mod == PTX_MOD_unified) {
-			/* .unified(u1, u2): the object's number across translation units; nothing here depends on it. */
+			/* .unified(u1, u2) numbers the object across translation units; nothing depends on it. */
 			lex_next(ps);
 			lex_expect(ps, '(', "'('");
 			lex_uint(ps, UINT64_MAX, "attribute value");
@@ -337,7 +337,8 @@ static void declarator(struct parse *ps, const struct decl *d)
 		uint32_t line = ps->tok.line;
 		uint64_t n = lex_uint(ps, UINT64_MAX, "number of names");
 		if (n > PTX_MAX_REGS)
-			parse_fail(ps, line, "'%.64s<%llu>': more than %d names", sym->text, (unsigned long long)n, PTX_MAX_REGS);
+			parse_fail(ps, line, "'%.64s<%llu>': more than %d names", sym->text, (unsigned long long)n,
+				PTX_MAX_REGS);
 		count = (uint32_t)n;
 		lex_expect(ps, '>', "'>'");
 	}

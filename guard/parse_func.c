@@ -132,8 +132,8 @@ static bool directive(struct parse *ps, struct ptx_func *f)
 		parse_pragma(ps);
 		return true;
 	case KW_maxntid: case KW_reqntid: case KW_minnctapersm: case KW_maxnctapersm: case KW_maxnreg:
-	case KW_local_maxnreg: case KW_noreturn: case KW_reqnctapercluster: case KW_explicitcluster: case KW_maxclusterrank:
-	case KW_blocksareclusters: case KW_abi_preserve: case KW_abi_preserve_control:
+	case KW_local_maxnreg: case KW_noreturn: case KW_reqnctapercluster: case KW_explicitcluster:
+	case KW_maxclusterrank: case KW_blocksareclusters: case KW_abi_preserve: case KW_abi_preserve_control:
 		break;
 	default:
 		return false;
@@ -164,8 +164,8 @@ static bool same_params(const struct ptx_param *a, uint32_t na, const struct ptx
 	if (na != nb)
 		return false;
 	for (uint32_t i = 0; i < na; i++)
-		if (a[i].type != b[i].type || a[i].vec != b[i].vec || a[i].size != b[i].size || a[i].align != b[i].align ||
-		    !a[i].reg != !b[i].reg || a[i].is_array != b[i].is_array)
+		if (a[i].type != b[i].type || a[i].vec != b[i].vec || a[i].size != b[i].size ||
+		    a[i].align != b[i].align || !a[i].reg != !b[i].reg || a[i].is_array != b[i].is_array)
 			return false;
 	return true;
 }

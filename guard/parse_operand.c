@@ -360,8 +360,8 @@ static struct ptx_table *table_operand(struct parse *ps, struct ptx_operand *o)
 static void check_counts(struct parse *ps, const struct ptx_func *f, const struct ptx_operand *ops, uint32_t line)
 {
 	if (f->nrets != ops[0].nlist || f->nparams != ops[2].nlist)
-		parse_fail(ps, line, "call of '%.64s' with %u results and %u arguments, declared with %u and %u", f->name,
-			ops[0].nlist, ops[2].nlist, f->nrets, f->nparams);
+		parse_fail(ps, line, "call of '%.64s' with %u results and %u arguments, declared with %u and %u",
+			f->name, ops[0].nlist, ops[2].nlist, f->nrets, f->nparams);
 }
 
 static unsigned call(struct parse *ps, struct ptx_inst *in, struct ptx_operand *ops)

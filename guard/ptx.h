@@ -131,7 +131,7 @@ enum ptx_okind {
 	PTX_O_PAIR,    /* a|b: setp p|q, shfl d|p: list[0], list[1] */
 	PTX_O_SINK,    /* _ */
 	PTX_O_TEX,     /* [handle, {coords}] : list[0] handle operand, list[1] coordinate vector (or single);
-	                * [handle, sampler, {coords}]: list[2] is the sampler.  Tensor maps of cp.async.bulk.tensor too. */
+	                * [handle, sampler, {coords}]: list[2] is the sampler.  Tensor maps too. */
 	PTX_O_TABLE,   /* u.table: .branchtargets / .calltargets / .callprototype label */
 };
 
@@ -141,8 +141,8 @@ struct ptx_operand {
 	bool neg;           /* !p on a predicate operand, or unary minus on a register */
 	bool is_f32;        /* PTX_O_FIMM */
 	uint8_t nlist;
-	uint16_t sel;       /* selector of a video operand (`%r1.h10`, `%r2.b3210`): 0 when absent, else bit 15 set for .h,
-	                     * bits 12-14 the number of digits, bits 0-11 the digits, 3 bits each, the last one lowest */
+	uint16_t sel;       /* selector of a video operand (`%r1.h10`, `%r2.b3210`), 0 when absent: bit 15 set for .h,
+	                     * bits 12-14 number of digits, bits 0-11 the digits, 3 bits each, the last lowest */
 	union {
 		uint32_t reg;
 		uint64_t imm;
@@ -172,7 +172,7 @@ struct ptx_inst {
 	uint32_t line;               /* 1-based, of the opcode */
 	uint32_t loc_file, loc_line; /* from the nearest preceding .loc, 0 if none */
 	struct ptx_operand *ops;     /* destination(s) first, as written; for call always: ret list (PTX_O_LIST, may be
-	                              * empty), callee (FUNC or REG), argument list (may be empty), then the table if any */
+	                              * empty), callee (FUNC or REG), argument list (may be empty), then any table */
 };
 
 /* --- functions ------------------------------------------------------------------------------- */
@@ -223,7 +223,7 @@ struct ptx_func {
 	struct ptx_table *tables;   uint32_t ntables;
 	struct ptx_inst *insts;     uint32_t ninsts;
 	uint32_t *nounroll;         uint32_t nnounroll; /* instructions before which `.pragma "nounroll";` stands,
-	                                                 * ascending; other pragmas are not kept: they change no result */
+	                                                 * ascending; other pragmas change no result */
 	uint32_t maxntid[3], reqntid[3];    /* 0: absent; missing y and z are 1 */
 	uint32_t minnctapersm, maxnctapersm, maxnreg;
 	uint32_t reqnctapercluster[3]; bool explicit_cluster; uint32_t maxclusterrank;
@@ -238,7 +238,7 @@ struct ptx_module {
 	uint32_t target_sm;                  /* 90 */
 	bool target_debug, target_texmode_independent;
 	struct ptx_var **vars;   uint32_t nvars;     /* module scope, in order */
-	struct ptx_func **funcs; uint32_t nfuncs;    /* in order of first mention; a definition fills its declaration in */
+	struct ptx_func **funcs; uint32_t nfuncs;    /* by first mention; a definition fills its declaration in */
 	const char **files;      uint32_t nfiles;    /* .file N "..."; index N, NULL where absent */
 };
 

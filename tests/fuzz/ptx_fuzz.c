@@ -153,11 +153,12 @@ static void load(const char *path)
 }
 
 static const char *const tokens[] = {
-	"{", "}", "(", ")", "[", "]", "<", ">", ";", ",", ":", "@", "!", "|", "+", "-", "_", "=", ".", "::", "%", "#", "\"",
-	"%r1", "%rd1", "%p1", "%x<", "<2147483647>", "0x", "0f", "0d", "1e", "18446744073709551615", "-9223372036854775808",
-	".reg .b32 ", ".v4 ", ".align ", ".param ", ".global ", ".extern ", ".func ", ".entry ", ".branchtargets ", "call ",
-	"bra ", "L: ", ".pragma \"nounroll\";", "/*", "*/", "//", "\n", "\0", "\xff", "%tid", ".x", ".b3210", "WARP_SZ",
-	"generic(", "0xff(", "?", "<<", "(.s64)", "ret;", ".loc 1 2 3", "mov.b32 ", "ld.param.u32 ", "[P+4]", "$L", "&&", "%",
+	"{", "}", "(", ")", "[", "]", "<", ">", ";", ",", ":", "@", "!", "|", "+", "-", "_", "=", ".", "::",
+	"%", "#", "\"", "%r1", "%rd1", "%p1", "%x<", "<2147483647>", "0x", "0f", "0d", "1e",
+	"18446744073709551615", "-9223372036854775808", ".reg .b32 ", ".v4 ", ".align ", ".param ", ".global ",
+	".extern ", ".func ", ".entry ", ".branchtargets ", "call ", "bra ", "L: ", ".pragma \"nounroll\";",
+	"/*", "*/", "//", "\n", "\0", "\xff", "%tid", ".x", ".b3210", "WARP_SZ", "generic(", "0xff(", "?",
+	"<<", "(.s64)", "ret;", ".loc 1 2 3", "mov.b32 ", "ld.param.u32 ", "[P+4]", "$L", "&&", "%",
 };
 
 static size_t insert(char *buf, size_t len, size_t at, const char *s, size_t n)

@@ -3,8 +3,9 @@
 --     parse_ptxas.lua PARSE_TEST SCRATCH [FILE.ptx ...]
 --
 -- For every section of tests/guard/parse/*.ptx (see parse_test.c), and for every FILE: what the parser accepts,
--- ptxas must accept, and what it refuses, ptxas must refuse, unless the section says `// >>> ptxas accepts|refuses`; `ptxas skip` is for
--- texts that take ptxas minutes, or where its code differs without meaning anything else.
+-- ptxas must accept, and what it refuses, ptxas must refuse, unless the section says
+-- `// >>> ptxas accepts|refuses`; `ptxas skip` is for texts that take ptxas minutes, or where its code differs without
+-- meaning anything else.
 -- When both accept, the dump is assembled too: machine code, constants and initialised data must be equal, byte by
 -- byte.  A wrong scope, precedence or offset in the parser shows up here.
 local tool, scratch = arg[1], arg[2]
@@ -29,7 +30,8 @@ end
 
 -- Sections of an ELF64 file by name; a section without bytes in the file is "".
 local function sections(elf)
-	local offset, count, names = string.unpack("<I8", elf, 0x29), string.unpack("<I2", elf, 0x3d), string.unpack("<I2", elf, 0x3f)
+	local offset = string.unpack("<I8", elf, 0x29)
+	local count, names = string.unpack("<I2I2", elf, 0x3d)
 	local heads, found = {}, {}
 	for i = 0, count - 1 do
 		local name, kind, _, _, at, size = string.unpack("<I4I4I8I8I8I8", elf, offset + 64 * i + 1)
@@ -61,7 +63,8 @@ local function assemble(path)
 	local arch = text:match("%.target%s+(sm_%d+[af]?)") or "sm_90"
 	local out = scratch .. "/out.cubin"
 	local relocatable = text:find("%.unified") and "-c " or ""
-	local p = io.popen(("timeout 60 %s %s-arch=%s %s -o %s 2>&1"):format(ptxas, relocatable, arch, quote(path), quote(out)))
+	local command = ("timeout 60 %s %s-arch=%s %s -o %s 2>&1"):format(ptxas, relocatable, arch, quote(path), quote(out))
+	local p = io.popen(command)
 	local message = p:read("a")
 	local good = p:close()
 	if good then return read(out) end

@@ -240,8 +240,8 @@ static void run(const struct section *s, const char *arg)
 	if (m && s->want_ok) {
 		run_ok(s, m);
 	} else if (m || s->want_ok || err.line != s->line || !strstr(err.text, s->error)) {
-		snprintf(reason, sizeof reason, "expected %s %u: %s; got %s %u: %s", s->want_ok ? "ok" : "error", s->line,
-			s->error, m ? "ok" : "error", err.line, err.text);
+		snprintf(reason, sizeof reason, "expected %s %u: %s; got %s %u: %s", s->want_ok ? "ok" : "error",
+			s->line, s->error, m ? "ok" : "error", err.line, err.text);
 		not_ok(s->name, reason);
 	} else {
 		ok(s->name);
@@ -336,16 +336,18 @@ static void bombs(void)
 	bomb("bomb.long_sum", HEAD ".global .u32 a = 1", "+1", 500000, ";", NULL);
 	bomb("bomb.ranges", body, ".reg .b32 %x<200000>;", 2, end, "duplicate definition");
 	bomb("bomb.range_scopes", body, "{ .reg .b32 %x<200000>; }", 2, end, "more than 262144 registers");
-	bomb("bomb.range_entries", HEAD, ".func f; .entry k() { .reg .b64 %x<260000>; ret; } .global .u32 y<2>;", 1, "", NULL);
+	bomb("bomb.range_entries", HEAD,
+		".func f; .entry k() { .reg .b64 %x<260000>; ret; } .global .u32 y<2>;", 1, "", NULL);
 	bomb("bomb.numbered", HEAD, ".global .u32 y<60000>;", 1, ".global .u32 z<60000>;", "too many numbered");
 	bomb("bomb.long_name", HEAD ".entry ", "x", 1000000, "() { ret; }", "name exceeds");
 	bomb("bomb.digits", body, "{ .reg .b32 %x<2>; mov.b32 %x00000000000000000000001, 1; }", 20000, end, NULL);
 	bomb("bomb.labels", body, "{ L: bra L; }", 100000, end, NULL);
 	bomb("bomb.far_label", body, "@%p bra END; ", 100000, "END: ret; }", NULL);
-	bomb("bomb.deep_label", body, "@%p bra END; {", 60, "}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}} END: ret; }",
-		NULL);
+	bomb("bomb.deep_label", body, "@%p bra END; {", 60,
+		"}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}} END: ret; }", NULL);
 	bomb("bomb.operands", body, "add.s32 %r1, %r2, %r3; ", 100000, end, NULL);
-	bomb("bomb.operand_count", HEAD ".entry k() { .reg .b32 %r<9>; add.s32 %r1", ", %r1", 100, "; }", "more than 64 operands");
+	bomb("bomb.operand_count", HEAD ".entry k() { .reg .b32 %r<9>; add.s32 %r1", ", %r1", 100, "; }",
+		"more than 64 operands");
 	bomb("bomb.vector_count", HEAD ".entry k() { .reg .b32 %r<9>; mov.b32 {%r1", ", %r1", 200, "}, %r1; }",
 		"vector of more than 128");
 	bomb("bomb.suffixes", HEAD ".entry k() { add", ".rn", 100, "; }", "more than 16 suffixes");
@@ -393,14 +395,15 @@ static struct ptx_module *must_parse(const char *name, const char *text)
 static void ir_layout(void)
 {
 	struct ptx_module *m = must_parse("ir.layout", HEAD
-		".entry k(.param .u8 a, .param .align 16 .b8 b[20], .param .u16 c, .param .u64 .ptr .global .align 32 d) { ret; }");
+		".entry k(.param .u8 a, .param .align 16 .b8 b[20], .param .u16 c,"
+		" .param .u64 .ptr .global .align 32 d) { ret; }");
 	const struct ptx_func *f = m ? m->funcs[0] : NULL;
 
 	if (!m)
 		return;
 	check("ir.layout", f->nparams == 4 && f->params[0].offset == 0 && f->params[1].offset == 16 &&
-		f->params[1].size == 20 && f->params[2].offset == 36 && f->params[3].offset == 40 && f->param_bytes == 48 &&
-		f->params[3].ptr_space == PTX_GLOBAL && f->params[3].ptr_align == 32, "wrong offsets");
+		f->params[1].size == 20 && f->params[2].offset == 36 && f->params[3].offset == 40 &&
+		f->param_bytes == 48 && f->params[3].ptr_space == PTX_GLOBAL && f->params[3].ptr_align == 32, "wrong offsets");
 	ptx_free(m);
 }
 
@@ -443,7 +446,8 @@ static void ir_tables(void)
 	}
 	for (unsigned t = 1; t < PTX_T_COUNT; t++)
 		good &= ptx_type_name((enum ptx_type)t)[0] != 0;
-	good &= ptx_type_bytes(PTX_T_B128) == 16 && ptx_type_bytes(PTX_T_PRED) == 1 && ptx_type_bytes(PTX_T_TEXREF) == 0;
+	good &= ptx_type_bytes(PTX_T_B128) == 16 && ptx_type_bytes(PTX_T_PRED) == 1;
+	good &= ptx_type_bytes(PTX_T_TEXREF) == 0;
 	good &= ptx_sreg_type(PTX_SR_clock64) == PTX_T_U64 && strcmp(ptx_sreg_name(PTX_SR_tid_x), "%tid.x") == 0;
 	check("ir.tables", good, "names and types disagree");
 }
