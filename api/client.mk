@@ -1,6 +1,5 @@
 # The client's core (api/client/): what every link form holds besides the Runtime and the exported names.
-CLIENT_SRC := $(addprefix api/client/,core.c session.c launcher.c ring.c ids.c wait.c stream.c event.c hostfunc.c memory.c memapi.c pool.c heap.c \
-	copy.c copy3d.c module.c library.c func.c link.c launch.c fatbin.c context.c device.c printf.c) alloc/range.c
+CLIENT_SRC := $(filter-out api/client/rt_%,$(sort $(wildcard api/client/*.c))) alloc/range.c
 CLIENT_OBJ := $(call objs,$(CLIENT_SRC))
 $(CLIENT_OBJ) $(call asan_objs,$(CLIENT_SRC)): | build/gen/.stamp
 
@@ -16,5 +15,34 @@ build/tests/client_core: $(call objs,$(CLIENT_TEST_SRC)) $(CLIENT_OBJ) $$(call o
 	$(CC) -pthread -o $@ $^ -l:libzstd.a -l:liblz4.a -ldl
 
 build/tests/client_core_asan: $(call asan_objs,$(CLIENT_TEST_SRC) $(CLIENT_SRC)) $$(call asan_objs,$$(CLIENT_TEST_GEN))
+	@mkdir -p $(@D)
+	$(CC) -pthread $(ASAN_FLAGS) -o $@ $^ -l:libzstd.a -l:liblz4.a -ldl
+
+# Fat binaries in every form nvcc packs them.
+FATBIN_TEST := $(addprefix build/tests/fatbin/,default.fatbin size.fatbin speed.fatbin balance.fatbin none.fatbin all.fatbin many.fatbin arch.fatbin \
+	machine.fatbin sm_90.ptx)
+FATBIN_PTX90 := -gencode arch=compute_90,code=[sm_90,compute_90]
+FATBIN_FLAGS_default := $(FATBIN_PTX90)
+FATBIN_FLAGS_size := $(FATBIN_PTX90) -compress-mode size
+FATBIN_FLAGS_speed := $(FATBIN_PTX90) -compress-mode speed
+FATBIN_FLAGS_balance := $(FATBIN_PTX90) -compress-mode balance
+FATBIN_FLAGS_none := $(FATBIN_PTX90) -no-compress
+FATBIN_FLAGS_all := $(FATBIN_PTX90) -Xfatbin -compress-all
+FATBIN_FLAGS_many := $(foreach a,75 80 90 100,-gencode arch=compute_$(a),code=compute_$(a)) -gencode arch=compute_90,code=sm_90
+FATBIN_FLAGS_arch := -gencode arch=compute_90a,code=[sm_90a,compute_90a]
+FATBIN_FLAGS_machine := -gencode arch=compute_90,code=sm_90
+build/tests/fatbin/%.fatbin: tests/client/fatbin_kernel.cu
+	@mkdir -p $(@D)
+	$(NVCC) -fatbin $(FATBIN_FLAGS_$*) -o $@ $<
+build/tests/fatbin/sm_90.ptx: tests/client/fatbin_kernel.cu
+	@mkdir -p $(@D)
+	$(NVCC) -ptx -arch=compute_90 -o $@ $<
+
+TESTS += build/tests/client_fatbin build/tests/client_fatbin_asan tests/fuzz/fatbin_fuzz.sh
+$(call objs,tests/client/fatbin_test.c) $(call asan_objs,tests/client/fatbin_test.c): | build/gen/.stamp
+build/tests/client_fatbin: $(call objs,tests/client/fatbin_test.c) $(CLIENT_OBJ) $$(call objs,$$(CLIENT_TEST_GEN)) | $(FATBIN_TEST)
+	@mkdir -p $(@D)
+	$(CC) -pthread -o $@ $^ -l:libzstd.a -l:liblz4.a -ldl
+build/tests/client_fatbin_asan: $(call asan_objs,tests/client/fatbin_test.c $(CLIENT_SRC)) $$(call asan_objs,$$(CLIENT_TEST_GEN)) | $(FATBIN_TEST)
 	@mkdir -p $(@D)
 	$(CC) -pthread $(ASAN_FLAGS) -o $@ $^ -l:libzstd.a -l:liblz4.a -ldl
