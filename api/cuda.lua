@@ -17,7 +17,8 @@ M.hand = {
 		cuCtxPushCurrent_v2 cuCtxResetPersistingL2Cache cuCtxSetCacheConfig cuCtxSetCurrent cuCtxSetFlags cuCtxSetLimit
 		cuCtxSetSharedMemConfig cuDeviceComputeCapability cuDeviceGet cuDeviceGetAttribute cuDeviceGetByPCIBusId cuDeviceGetCount
 		cuDeviceGetDefaultMemPool cuDeviceGetMemPool cuDeviceGetName cuDeviceGetPCIBusId cuDeviceGetProperties cuDeviceGetUuid_v2
-		cuDevicePrimaryCtxGetState cuDevicePrimaryCtxRetain cuDevicePrimaryCtxSetFlags_v2 cuDeviceSetMemPool cuDeviceTotalMem_v2
+		cuDeviceGetGraphMemAttribute cuDeviceGraphMemTrim cuDevicePrimaryCtxGetState cuDeviceSetGraphMemAttribute
+		cuGraphMemAllocNodeGetParams cuThreadExchangeStreamCaptureMode cuDevicePrimaryCtxRetain cuDevicePrimaryCtxSetFlags_v2 cuDeviceSetMemPool cuDeviceTotalMem_v2
 		cuDriverGetVersion cuFuncGetAttribute cuFuncGetModule cuFuncGetName cuFuncGetParamInfo cuFuncIsLoaded cuFuncLoad
 		cuFuncSetCacheConfig cuFuncSetSharedMemConfig cuGetErrorName cuGetErrorString cuGetExportTable cuGetProcAddress_v2
 		cuKernelGetAttribute cuKernelGetFunction cuKernelGetLibrary cuKernelGetName cuKernelGetParamInfo cuKernelSetCacheConfig
@@ -34,7 +35,8 @@ M.hand = {
 	custom = [[
 		cuCtxDestroy_v2 cuCtxSynchronize cuCtxSynchronize_v2 cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxReset_v2 cuEventCreate
 		cuEventDestroy_v2 cuEventElapsedTime_v2 cuEventQuery cuEventRecord cuEventRecordWithFlags cuEventSynchronize
-		cuFuncSetAttribute cuInit cuKernelSetAttribute cuLaunchCooperativeKernel cuLaunchHostFunc cuLaunchKernel cuLaunchKernelEx
+		cuFuncSetAttribute cuGraphAddKernelNode_v2 cuGraphAddMemAllocNode cuGraphAddMemFreeNode cuGraphExecKernelNodeSetParams_v2
+		cuGraphKernelNodeSetParams_v2 cuInit cuKernelSetAttribute cuLaunchCooperativeKernel cuLaunchHostFunc cuLaunchKernel cuLaunchKernelEx
 		cuLibraryLoadData cuLibraryLoadFromFile cuLibraryUnload cuMemAllocAsync cuMemAllocFromPoolAsync cuMemAllocHost_v2
 		cuMemAllocManaged cuMemAllocPitch_v2 cuMemAlloc_v2 cuMemFreeAsync cuMemFreeHost cuMemFree_v2 cuMemGetInfo_v2 cuMemHostAlloc
 		cuMemcpy cuMemcpy2DAsync_v2 cuMemcpy2DUnaligned_v2 cuMemcpy2D_v2 cuMemcpy3DAsync_v2 cuMemcpy3DPeer cuMemcpy3DPeerAsync
@@ -45,7 +47,8 @@ M.hand = {
 		cuMemsetD32_v2 cuMemsetD8Async cuMemsetD8_v2 cuModuleLoad cuModuleLoadData cuModuleLoadDataEx cuModuleLoadFatBinary
 		cuModuleUnload cuOccupancyAvailableDynamicSMemPerBlock cuOccupancyMaxActiveBlocksPerMultiprocessor
 		cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags cuOccupancyMaxPotentialBlockSize
-		cuOccupancyMaxPotentialBlockSizeWithFlags cuStreamAddCallback cuStreamCreate cuStreamCreateWithPriority cuStreamDestroy_v2
+		cuOccupancyMaxPotentialBlockSizeWithFlags cuStreamAddCallback cuStreamBeginCaptureToGraph cuStreamBeginCapture_v2 cuStreamCreate
+		cuStreamEndCapture cuStreamGetCaptureInfo_v3 cuStreamIsCapturing cuStreamCreateWithPriority cuStreamDestroy_v2
 		cuStreamQuery cuStreamSynchronize cuStreamWaitEvent
 	]],
 }
@@ -243,8 +246,8 @@ M.auto = {
 
 	-- graphs
 	cuGraphCreate = { phGraph = "new" },
-	cuGraphDestroy = { hGraph = "drop", before = "object_graph_forget" },
-	cuGraphClone = { phGraphClone = "new" },
+	cuGraphDestroy = { hGraph = "drop", before = "object_graph_forget", done = "agc_graph_gone(agc_id(hGraph))" },
+	cuGraphClone = { phGraphClone = "new", done = "agc_graph_shares(agc_id(*phGraphClone), agc_id(originalGraph))" },
 	cuGraphAddEmptyNode = node,
 	cuGraphAddChildGraphNode = node,
 	cuGraphAddEventRecordNode = node,
@@ -275,15 +278,14 @@ M.auto = {
 	cuGraphAddDependencies_v2 = edges,
 	cuGraphRemoveDependencies_v2 = edges,
 	cuGraphDestroyNode = { hNode = "drop", before = "object_node_forget" },
-	cuGraphInstantiateWithFlags = { phGraphExec = "new" },
+	cuGraphInstantiateWithFlags = { phGraphExec = "new", done = "agc_graph_shares(agc_id(*phGraphExec), agc_id(hGraph))" },
 	cuGraphExecGetFlags = { flags = "out" },
 	cuGraphExecUpdate_v2 = { resultInfo = "out" },
 	cuGraphUpload = { async = true },
 	cuGraphLaunch = { async = true },
-	cuGraphExecDestroy = { hGraphExec = "drop" },
+	cuGraphExecDestroy = { hGraphExec = "drop", done = "agc_graph_gone(agc_id(hGraphExec))" },
 	cuGraphNodeSetEnabled = {},
 	cuGraphNodeGetEnabled = { isEnabled = "out" },
-	cuStreamEndCapture = { phGraph = "new" },
 }
 
 -- Refused for a reason that the name decides; the first match counts.  Lists and rules above win.

@@ -124,7 +124,7 @@ function A.analyse(model, data, where, f, a)
 end
 
 -- Keys of an annotation that are not parameters: states, async, after (C function called with a new object before it is put into the
--- table), before (called with an object about to be dropped), hook (called in place of the driver).
-A.options = U.set { "states", "async", "after", "before", "judge" }
+-- table), before (called with an object about to be dropped), done (C that the client runs after success).
+A.options = U.set { "states", "async", "after", "before", "done" }
 
 return A

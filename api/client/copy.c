@@ -270,6 +270,9 @@ CUresult agc_copy(uint64_t dst, uint64_t src, uint64_t bytes, struct agc_stream 
 	bool d_host = d.kind == AGC_E_HOST || d.kind == AGC_E_PINNED, f_host = f.kind == AGC_E_HOST || f.kind == AGC_E_PINNED;
 	if (d_host && f_host && (!async || d.kind == AGC_E_HOST || f.kind == AGC_E_HOST))
 		return host_to_host(dst, src, bytes, s);
+	/* A graph would read the stage again, long after. */
+	if ((d.kind == AGC_E_HOST || f.kind == AGC_E_HOST) && agc_captured(s->id))
+		return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
 	if (d.kind == AGC_E_HOST || f.kind == AGC_E_HOST)
 		return staged(&d, &f, bytes, s);
 	CUresult r = post_ends(&d, &f, bytes, s);

@@ -157,6 +157,8 @@ static CUresult staged_shape(const struct side *d, const struct side *f, const s
 {
 	bool to_host = d->end.kind == AGC_E_HOST;
 	CUresult first = CUDA_SUCCESS;
+	if (agc_captured(s->id))
+		return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
 	pthread_mutex_lock(&s->stage.lock);
 	CUresult r = agc_stage_ready(s, n->width * n->rows > n->width ? n->width * n->rows : n->width);
 	uint64_t half = s->stage.half, cols = n->width < half ? n->width : half;

@@ -11,6 +11,7 @@ struct event {
 	volatile uint64_t *word;         /* NULL until first recorded */
 	uint64_t value;                  /* the latest record's number; 0 never recorded */
 	ag_id stream;                    /* of the latest record */
+	bool captured;                   /* the latest record is part of a capture */
 	struct agc_ctx *ctx;
 	pthread_mutex_t lock;
 };
@@ -85,7 +86,10 @@ CUresult call_cuEventRecordWithFlags(CUevent h, CUstream stream, unsigned flags)
 		return CUDA_ERROR_INVALID_HANDLE;
 	if (flags & ~(unsigned)CU_EVENT_RECORD_EXTERNAL)
 		return CUDA_ERROR_INVALID_VALUE;
+	bool captured = agc_captured(wire);
+	agc_stream(stream, &wire);
 	pthread_mutex_lock(&e->lock);
+	e->captured = captured;
 	struct msg_event_record *m = fresh_word(e, wire) ? agc_begin(AG_OP_event_record, sizeof *m, 0) : NULL;
 	if (!m) {
 		CUresult r = e->word ? agc_error() : CUDA_ERROR_OUT_OF_MEMORY;
@@ -124,6 +128,8 @@ CUresult call_cuEventQuery(CUevent h)
 {
 	uint64_t value;
 	EVENT(e, h);
+	if (e->captured)
+		return CUDA_ERROR_CAPTURED_EVENT;
 	volatile uint64_t *w = latest(e, &value);
 	if (value && *w < value) {
 		if (!agc_alive(50))
@@ -139,6 +145,8 @@ CUresult call_cuEventSynchronize(CUevent h)
 {
 	uint64_t value;
 	EVENT(e, h);
+	if (e->captured)
+		return CUDA_ERROR_CAPTURED_EVENT;
 	volatile uint64_t *w = latest(e, &value);
 	return agc_sync_point(value ? agc_wait_word(w, value) : CUDA_SUCCESS);
 }

@@ -108,6 +108,11 @@ static CUresult submit(CUstream h, CUhostFn fn, CUstreamCallback callback, void 
 {
 	ag_id wire;
 	AGC_CURRENT();
+	struct agc_stream *s = agc_stream_of(h);
+	if (s && agc_captured(s->id)) {
+		agc_log("a host function in a capture is not supported: replays would hold up the GPU for other clients");
+		return CUDA_ERROR_NOT_SUPPORTED;
+	}
 	struct pending *p = calloc(1, sizeof *p);
 	volatile uint64_t *word = agc_word_new();
 	if (!p || !word) {

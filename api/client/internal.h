@@ -255,5 +255,17 @@ void agc_pieces_free(struct agc_pieces *p);
 
 bool agc_printf_setup(void);
 
+/* --- graphs (graph.c) --------------------------------------------------------------------------------------------------------------- */
+
+extern _Atomic int agc_captures;         /* captures under way in this process */
+bool agc_capturing(ag_id wire);          /* does the stream take part in one? Asks the worker. */
+static inline bool agc_captured(ag_id wire)
+{
+	return atomic_load_explicit(&agc_captures, memory_order_relaxed) && agc_capturing(wire);
+}
+bool agc_graph_holds(uint64_t addr);     /* memory of an allocation node, freed with its graphs */
+void agc_graph_shares(ag_id owner, ag_id from);
+void agc_graph_gone(ag_id owner);
+
 
 #endif

@@ -42,6 +42,8 @@ CUresult call_cuMemAllocPitch_v2(CUdeviceptr *out, size_t *pitch, size_t width, 
 static CUresult free_block(uint64_t addr, bool host)
 {
 	struct agc_block b;
+	if (!host && agc_graph_holds(addr))
+		return agc_sync_all();
 	if (!agc_block_find(addr, &b) || b.addr != addr || b.kind == AGC_B_PRIVATE || b.kind == AGC_B_MODULE || b.kind == AGC_B_VMM ||
 	    host != (b.kind == AGC_B_HOST))
 		return CUDA_ERROR_INVALID_VALUE;

@@ -96,6 +96,9 @@ static CUresult alloc(CUdeviceptr *out, size_t bytes, struct pool *p, CUstream h
 		return CUDA_ERROR_INVALID_HANDLE;
 	if (!out || !bytes || size < bytes)
 		return CUDA_ERROR_INVALID_VALUE;
+	/* The capture's replays would use it after its free. */
+	if (agc_captured(s->id))
+		return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
 	pthread_mutex_lock(&lock);
 	bool again = reuse(s, size, &b);
 	handle_of(p);
@@ -145,8 +148,10 @@ CUresult call_cuMemFreeAsync(CUdeviceptr addr, CUstream h)
 	struct agc_stream *s = agc_stream_of(h);
 	if (!s)
 		return CUDA_ERROR_INVALID_HANDLE;
-	if (!addr)
+	if (!addr || agc_graph_holds(addr))
 		return CUDA_SUCCESS;
+	if (agc_captured(s->id))
+		return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
 	if (!agc_block_find(addr, &b) || b.addr != addr || (b.kind != AGC_B_ASYNC && b.kind != AGC_B_DEVICE) || !agc_block_hide(addr, &b))
 		return CUDA_ERROR_INVALID_VALUE;
 	struct pool *p = b.pool ? agc_id_state(AG_K_MEMPOOL, (void *)(uintptr_t)b.pool, NULL) : NULL;

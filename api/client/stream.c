@@ -205,6 +205,8 @@ static CUresult signal_post(ag_id stream, volatile uint64_t *word, bool all, _At
 
 CUresult agc_stream_signal(struct agc_stream *s, uint64_t *number)
 {
+	if (agc_captured(s->id))
+		return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
 	return signal_post(s->id, s->word, false, &s->signalled, number);
 }
 

@@ -13,6 +13,9 @@ local prelude = [[
 #include "msg.h"
 
 CUresult agc_current(void);          /* a context is current and the session lives; api/client/internal.h */
+/* graph.c: memory that graphs hold follows its owners. */
+void agc_graph_shares(ag_id owner, ag_id from);
+void agc_graph_gone(ag_id owner);
 
 #define TAIL(bytes) (((uint32_t)(bytes) + 7u) & ~7u)
 
@@ -277,6 +280,7 @@ local function call(b, g, m)
 	else b("\tif (r)%s", m.rtail and " {\n\t\tfree(tail);\n\t\treturn r;\n\t}" or "\n\t\treturn r;") end
 	if m.reply_size == 0 then b("\t(void)rep;") end
 	results(b, g, m)
+	if m.auto.auto.options.done then b("\t%s;", m.auto.auto.options.done) end
 	if needs_out then b("out:") end
 	give_back_ids(b, g, m)
 	if m.rtail then b("\tfree(tail);") end

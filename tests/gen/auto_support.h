@@ -152,6 +152,8 @@ static uint32_t begun_bytes, sent_bytes;
 static uint32_t next_index;
 
 CUresult agc_current(void) { return CUDA_SUCCESS; }
+void agc_graph_shares(ag_id owner, ag_id from) { (void)owner, (void)from; }
+void agc_graph_gone(ag_id owner) { (void)owner; }
 CUresult agc_error(void) { return CUDA_ERROR_NOT_INITIALIZED; }
 void agc_log(const char *fmt, ...) { (void)fmt; }
 void agc_id_free(ag_id id) { freed_id = id; }
