@@ -23,11 +23,12 @@ local function body(path, m)
 	local out, gates = {}, {}
 	for line in f:lines() do
 		local l = line:gsub("//.*$", "")
-		local name = l:match("^%.visible %.func.-(gate_[%w_]+)%(") or l:match("^%s*%.visible %.func%s.-%)%s*(gate_[%w_]+)%(")
+		local name = l:match("^%.visible %.func.-(gate_[%w_]+)%(") or l:match("^%.visible %.func%s.-%)%s*(gate_[%w_]+)")
 		if name then gates[name] = true end
-		local skip = l:match("^%s*$") or l:match("^%.version") or l:match("^%.target") or l:match("^%.address_size") or l:match("^%.extern %.const .*ag_desc")
+		local skip = l:match("^%s*$") or l:match("^%.extern %.const .*ag_desc")
+		for _, d in ipairs { "version", "target", "address_size" } do skip = skip or l:match("^%." .. d) end
 		-- Anything else at module level would need a name that cannot clash.
-		assert(not l:match("^%.visible %.entry") and not l:match("^%.global") and not l:match("^%.const"), path .. ": " .. l)
+		for _, d in ipairs { "%.visible %.entry", "%.global", "%.const" } do assert(not l:match("^" .. d), path .. ": " .. l) end
 		if not skip then out[#out + 1] = l end
 	end
 	f:close()
@@ -37,7 +38,9 @@ end
 
 local function quote(lines)
 	local q = {}
-	for i, l in ipairs(lines) do q[i] = '\t"' .. l:gsub('[\\"]', "\\%0"):gsub("\t", "\\t") .. '\\n"' end
+	for i, l in ipairs(lines) do
+		q[i] = '\t"' .. l:gsub('[\\"]', "\\%0"):gsub("\t", "\\t") .. '\\n"'
+	end
 	return table.concat(q, "\n")
 end
 
@@ -45,22 +48,26 @@ local mode = table.remove(arg, 1)
 if mode == "slots" then
 	for i, name in ipairs(arg) do print(("#define GATE_SLOT_%s %d"):format(name, i - 1)) end
 elseif mode == "table" then
-	print('/* Generated from the manifests in adapters/. */\n#include "adapters/adapter.h"\n#include "guard/ptx.h"\n')
+	print('/* Generated from the manifests in adapters/. */')
+	print('#include "adapters/adapter.h"\n#include "guard/ptx.h"\n')
 	local rows = {}
 	for _, a in ipairs(arg) do
 		local name, path = a:match("^([%w_]+)=(.+)$")
 		local m = manifest(name)
-		print(("extern const struct ag_adapter adapter_%s;\nstatic const char %s_ptx[] =\n%s;"):format(name, name, quote(body(path, m))))
+		print(("extern const struct ag_adapter adapter_%s;"):format(name))
+		print(("static const char %s_ptx[] =\n%s;"):format(name, quote(body(path, m))))
 		print(("static const struct ag_gate_desc %s_gates[] = {"):format(name))
 		for _, g in ipairs(m.gates) do
 			local p = {}
 			for i, t in ipairs(g.params) do p[i] = types[t] end
-			print(('\t{ "%s", %d, { %s }, %s },'):format(g[1], #p, #p > 0 and table.concat(p, ", ") or "0", g.ret and types[g.ret] or "PTX_T_NONE"))
+			local list = #p > 0 and table.concat(p, ", ") or "0"
+			print(('\t{ "%s", %d, { %s }, %s },'):format(g[1], #p, list, g.ret and types[g.ret] or "PTX_T_NONE"))
 		end
 		print("};\n")
 		rows[#rows + 1] = ("\t{ &adapter_%s, %s_gates, %d, %s_ptx },"):format(name, name, #m.gates, name)
 	end
-	print(("const struct ag_service ag_services[] = {\n%s\n};\nconst uint32_t ag_service_count = %d;"):format(table.concat(rows, "\n"), #rows))
+	print(("const struct ag_service ag_services[] = {\n%s\n};"):format(table.concat(rows, "\n")))
+	print(("const uint32_t ag_service_count = %d;"):format(#rows))
 else
 	error("usage: collect.lua slots|table ...")
 end

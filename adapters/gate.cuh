@@ -1,8 +1,9 @@
 /* gate.cuh - what the device code of a protected service is written with.
  *
- * A gate runs in the client's kernel, in the client's threads, but it is the service's code: it is not fenced, it may touch the service's state, and every
- * pointer and number that it is given is hostile.  It checks a pointer with gate_reads or gate_writes before the first access, ends in bounded time, and
- * leaves its state consistent after each step, because the client's kernel may be ended between any two gates.
+ * A gate runs in the client's kernel, in the client's threads, but it is the service's code: it is not fenced, it may
+ * touch the service's state, and every pointer and number that it is given is hostile.  It checks a pointer with
+ * gate_reads or gate_writes before the first access, ends in bounded time, and leaves its state consistent after each
+ * step, because the client's kernel may be ended between any two gates.
  */
 #ifndef AG_GATE_CUH
 #define AG_GATE_CUH
@@ -10,7 +11,15 @@
 /* struct guard_desc (guard/guard.h); defined by the composed module's header. */
 extern "C" __constant__ __align__(16) unsigned char ag_desc[128];
 
-enum { GATE_D_RECORDS = 24, GATE_D_FAULT_WORD = 32, GATE_D_CLIENT = 68, GATE_D_MODULE = 72, GATE_D_BASE = 80, GATE_D_EXTENT = 88, GATE_D_GATES = 96 };
+enum {
+	GATE_D_RECORDS = 24,
+	GATE_D_FAULT_WORD = 32,
+	GATE_D_CLIENT = 68,
+	GATE_D_MODULE = 72,
+	GATE_D_BASE = 80,
+	GATE_D_EXTENT = 88,
+	GATE_D_GATES = 96
+};
 
 #define AG_GATE(ret, name) extern "C" __device__ __noinline__ ret gate_##name
 
@@ -22,7 +31,8 @@ template <typename T> static __device__ __forceinline__ T gate_desc(int offset)
 /* The service's device state; the slot is the service's own, GATE_SLOT_<name>, numbered when the worker is built. */
 template <typename T> static __device__ __forceinline__ T *gate_state(int slot)
 {
-	return reinterpret_cast<T *>(reinterpret_cast<const unsigned long long *>(gate_desc<unsigned long long>(GATE_D_GATES))[slot]);
+	return reinterpret_cast<T *>(
+	        reinterpret_cast<const unsigned long long *>(gate_desc<unsigned long long>(GATE_D_GATES))[slot]);
 }
 
 static __device__ __forceinline__ bool gate_reads(const void *p, unsigned long long n)
@@ -32,12 +42,10 @@ static __device__ __forceinline__ bool gate_reads(const void *p, unsigned long l
 	return off < extent && n <= extent - off;
 }
 
-static __device__ __forceinline__ bool gate_writes(void *p, unsigned long long n)
-{
-	return gate_reads(p, n);
-}
+static __device__ __forceinline__ bool gate_writes(void *p, unsigned long long n) { return gate_reads(p, n); }
 
-/* Records that the caller offered memory that is not its own (struct guard_record); its session ends as after a fault. The caller's line is not known here. */
+/* Records that the caller offered memory that is not its own (struct guard_record); its session ends as after a fault.
+ * The caller's line is not known here. */
 static __device__ __forceinline__ void gate_fault(const void *p)
 {
 	unsigned *records = reinterpret_cast<unsigned *>(gate_desc<unsigned long long>(GATE_D_RECORDS));
@@ -46,7 +54,7 @@ static __device__ __forceinline__ void gate_fault(const void *p)
 
 	if (i < 64) {
 		r += i * 14;
-		r[1] = 5;                /* GUARD_FAULT_GATE */
+		r[1] = 5; /* GUARD_FAULT_GATE */
 		r[2] = gate_desc<unsigned>(GATE_D_CLIENT);
 		r[3] = gate_desc<unsigned>(GATE_D_MODULE);
 		r[4] = 0xffffffffu;

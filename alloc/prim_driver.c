@@ -1,4 +1,5 @@
-/* prim_driver.c - the window's primitives on the Driver table.  Owns nothing but the scrubbing stream of each struct prim. */
+/* prim_driver.c - the window's primitives on the Driver table.  Owns nothing but the scrubbing stream of each struct
+ * prim. */
 #define __CUDA_API_VERSION_INTERNAL
 #include <cuda.h>
 #include <fcntl.h>
@@ -47,10 +48,7 @@ int prim_reserve(const struct prim *p, uint64_t addr, uint64_t bytes)
 	return CUDA_ERROR_OUT_OF_MEMORY;
 }
 
-int prim_unreserve(const struct prim *p, uint64_t addr, uint64_t bytes)
-{
-	return p->d->cuMemAddressFree(addr, bytes);
-}
+int prim_unreserve(const struct prim *p, uint64_t addr, uint64_t bytes) { return p->d->cuMemAddressFree(addr, bytes); }
 
 int prim_create(const struct prim *p, uint64_t bytes, uint64_t *handle)
 {
@@ -67,20 +65,14 @@ int prim_create(const struct prim *p, uint64_t bytes, uint64_t *handle)
 	return r;
 }
 
-int prim_release(const struct prim *p, uint64_t handle)
-{
-	return p->d->cuMemRelease(handle);
-}
+int prim_release(const struct prim *p, uint64_t handle) { return p->d->cuMemRelease(handle); }
 
 int prim_map(const struct prim *p, uint64_t addr, uint64_t bytes, uint64_t handle)
 {
 	return p->d->cuMemMap(addr, bytes, 0, handle, 0);
 }
 
-int prim_unmap(const struct prim *p, uint64_t addr, uint64_t bytes)
-{
-	return p->d->cuMemUnmap(addr, bytes);
-}
+int prim_unmap(const struct prim *p, uint64_t addr, uint64_t bytes) { return p->d->cuMemUnmap(addr, bytes); }
 
 int prim_access(const struct prim *p, uint64_t addr, uint64_t bytes)
 {

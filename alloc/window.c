@@ -1,11 +1,12 @@
 /* window.c - windows: the worker's side of a client's address range (layout in alloc.h).
  *
- * A window owns its reservations (struct piece: device address space, or a chunk of host memory), every mapping in them (sink or
- * granted), and the list of granted ranges that window_covers() searches.  One thread, its session's, uses it.
+ * A window owns its reservations (struct piece: device address space, or a chunk of host memory), every mapping in them
+ * (sink or granted), and the list of granted ranges that window_covers() searches.  One thread, its session's, uses it.
  *
- * Sink mappings are AG_SINK_BYTES each, but for the first AG_SINK_BYTES of a window, where they are granule by granule: small grants come
- * from there, larger ones take whole sink mappings.  A grant replaces exactly the mappings it takes, because the driver unmaps only what was
- * mapped as one.  The first granule is the worker's scratch for this client: never granted, not covered.
+ * Sink mappings are AG_SINK_BYTES each, but for the first AG_SINK_BYTES of a window, where they are granule by granule:
+ * small grants come from there, larger ones take whole sink mappings.  A grant replaces exactly the mappings it takes,
+ * because the driver unmaps only what was mapped as one.  The first granule is the worker's scratch for this client:
+ * never granted, not covered.
  */
 #include <cuda.h>
 #include <stdlib.h>
@@ -14,24 +15,30 @@
 #include "prim.h"
 
 #define GIB (1ull << 30)
-#define HOST_PIECES 8u               /* convertible pieces at the top of a region, at most this many ... */
-#define HOST_PIECE_MAX GIB           /* ... of at most this size */
+#define HOST_PIECES 8u     /* convertible pieces at the top of a region, at most this many ... */
+#define HOST_PIECE_MAX GIB /* ... of at most this size */
 
-struct piece {                       /* one reservation, or one host chunk; sorted by address */
+struct piece { /* one reservation, or one host chunk; sorted by address */
 	uint64_t addr, bytes;
 	bool host;
-	bool convertible;            /* device space that a host chunk may replace */
-	int fd;                      /* host */
+	bool convertible; /* device space that a host chunk may replace */
+	int fd;           /* host */
 };
 
-struct mapping { uint64_t addr, bytes, handle; bool sink; };   /* sorted by address */
-struct cover { uint64_t addr, end; bool host; };
+struct mapping {
+	uint64_t addr, bytes, handle;
+	bool sink;
+}; /* sorted by address */
+struct cover {
+	uint64_t addr, end;
+	bool host;
+};
 
 struct window {
 	struct prim prim;
 	uint64_t base, extent;
 	uint64_t sink, sink_small, scratch;
-	bool broken;                 /* a hole could not be filled again */
+	bool broken; /* a hole could not be filled again */
 	struct piece *piece;
 	size_t npiece, cpiece;
 	struct mapping *map;
@@ -158,7 +165,7 @@ static int add_device_piece(struct window *w, uint64_t addr, uint64_t bytes, boo
 		prim_unreserve(&w->prim, addr, bytes);
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	}
-	return fill(w, addr, addr + bytes);      /* a failure leaves the piece; drop_from() takes it */
+	return fill(w, addr, addr + bytes); /* a failure leaves the piece; drop_from() takes it */
 }
 
 static int add_host_piece(struct window *w, uint64_t addr, uint64_t bytes, int *fd)
@@ -215,7 +222,8 @@ static int add_region(struct window *w, uint64_t a, uint64_t b, uint64_t host, i
 	return r;
 }
 
-/* --- covers ------------------------------------------------------------------------------------------------------------- */
+/* --- covers
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static void cover_add(struct window *w, uint64_t addr, uint64_t bytes, bool host)
 {
@@ -269,17 +277,12 @@ static bool covered(const struct window *w, uint64_t addr, uint64_t bytes, bool 
 	return bytes <= w->cover[lo].end - addr;
 }
 
-bool window_covers(const struct window *w, uint64_t addr, uint64_t bytes)
-{
-	return covered(w, addr, bytes, false);
-}
+bool window_covers(const struct window *w, uint64_t addr, uint64_t bytes) { return covered(w, addr, bytes, false); }
 
-bool window_covers_host(const struct window *w, uint64_t addr, uint64_t bytes)
-{
-	return covered(w, addr, bytes, true);
-}
+bool window_covers_host(const struct window *w, uint64_t addr, uint64_t bytes) { return covered(w, addr, bytes, true); }
 
-/* --- opening ------------------------------------------------------------------------------------------------------------ */
+/* --- opening
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static uint64_t first_host_bytes(void)
 {
@@ -360,20 +363,11 @@ void window_close(struct window *w)
 	free(w);
 }
 
-uint64_t window_base(const struct window *w)
-{
-	return w->base;
-}
+uint64_t window_base(const struct window *w) { return w->base; }
 
-uint64_t window_extent(const struct window *w)
-{
-	return w->extent;
-}
+uint64_t window_extent(const struct window *w) { return w->extent; }
 
-bool window_broken(const struct window *w)
-{
-	return w->broken;
-}
+bool window_broken(const struct window *w) { return w->broken; }
 
 struct window_stats window_stats(const struct window *w)
 {
@@ -384,7 +378,8 @@ struct window_stats window_stats(const struct window *w)
 	return s;
 }
 
-/* --- granting ----------------------------------------------------------------------------------------------------------- */
+/* --- granting
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static const struct piece *piece_of(const struct window *w, uint64_t addr)
 {
@@ -394,7 +389,8 @@ static const struct piece *piece_of(const struct window *w, uint64_t addr)
 	return NULL;
 }
 
-/* The lowest run of adjacent sink mappings of size `each` in [from, extent), in one reservation, of exactly need bytes (a multiple of each). */
+/* The lowest run of adjacent sink mappings of size `each` in [from, extent), in one reservation, of exactly need bytes
+ * (a multiple of each). */
 static bool find_run(const struct window *w, uint64_t from, uint64_t need, uint64_t each, size_t *first)
 {
 	uint64_t end = w->base + w->extent, have = 0;
@@ -420,7 +416,8 @@ static bool find_run(const struct window *w, uint64_t from, uint64_t need, uint6
 	return false;
 }
 
-/* Puts the new memory `handle` in place of the `n` sink mappings from index i. A failure restores them, or breaks the window. */
+/* Puts the new memory `handle` in place of the `n` sink mappings from index i. A failure restores them, or breaks the
+ * window. */
 static int replace(struct window *w, size_t i, size_t n, uint64_t bytes, uint64_t handle)
 {
 	uint64_t addr = w->map[i].addr;
@@ -429,7 +426,7 @@ static int replace(struct window *w, size_t i, size_t n, uint64_t bytes, uint64_
 
 	for (size_t j = 0; j < n && !r; j++)
 		r = prim_unmap(&w->prim, w->map[i + j].addr, w->map[i + j].bytes);
-	if (r) {                     /* which of them still stand is unknown */
+	if (r) { /* which of them still stand is unknown */
 		w->broken = true;
 		return r;
 	}
@@ -478,9 +475,11 @@ static void shrink(struct window *w, uint64_t old)
 	w->extent = old;
 }
 
-static int grant_device(struct window *w, uint64_t bytes, bool (*drain)(void *, unsigned), void *arg, uint64_t *addr, uint64_t *got)
+static int grant_device(struct window *w, uint64_t bytes, bool (*drain)(void *, unsigned), void *arg, uint64_t *addr,
+                        uint64_t *got)
 {
-	uint64_t need = (bytes + AG_GRANULE - 1) / AG_GRANULE * AG_GRANULE, each = AG_GRANULE, handle = 0, old = w->extent;
+	uint64_t need = (bytes + AG_GRANULE - 1) / AG_GRANULE * AG_GRANULE, each = AG_GRANULE, handle = 0,
+	         old = w->extent;
 	size_t i = 0;
 	bool found = need < AG_SINK_BYTES && find_run(w, w->base, need, each, &i);
 
@@ -496,7 +495,7 @@ static int grant_device(struct window *w, uint64_t bytes, bool (*drain)(void *, 
 		found = false;
 	if (!found) {
 		each = AG_SINK_BYTES;
-		if (need % each) {   /* the small size was for the first mappings only */
+		if (need % each) { /* the small size was for the first mappings only */
 			prim_release(&w->prim, handle);
 			need = (need + each - 1) / each * each;
 			r = prim_create(&w->prim, need, &handle);
@@ -528,7 +527,8 @@ static bool find_pieces(const struct window *w, uint64_t need, size_t *lo, size_
 	for (size_t i = w->npiece; i-- > 0;) {
 		const struct piece *p = w->piece + i;
 		bool free_piece = p->convertible && p->addr < end;
-		for (size_t m = map_at(w, p->addr); free_piece && m < w->nmap && w->map[m].addr - p->addr < p->bytes; m++)
+		for (size_t m = map_at(w, p->addr); free_piece && m < w->nmap && w->map[m].addr - p->addr < p->bytes;
+		     m++)
 			free_piece = w->map[m].sink;
 		if (!free_piece) {
 			have = 0;
@@ -571,7 +571,8 @@ static int convert(struct window *w, size_t lo, size_t hi, uint64_t *addr, uint6
 	return r;
 }
 
-static int grant_host(struct window *w, uint64_t bytes, bool (*drain)(void *, unsigned), void *arg, uint64_t *addr, uint64_t *got, int *fd)
+static int grant_host(struct window *w, uint64_t bytes, bool (*drain)(void *, unsigned), void *arg, uint64_t *addr,
+                      uint64_t *got, int *fd)
 {
 	size_t lo = 0, hi = 0;
 	uint64_t old = w->extent;
@@ -591,8 +592,8 @@ static int grant_host(struct window *w, uint64_t bytes, bool (*drain)(void *, un
 	return 0;
 }
 
-int window_grant(struct window *w, uint64_t bytes, bool host, bool (*drain)(void *, unsigned ms), void *arg, uint64_t *addr, uint64_t *got,
-                 int *host_fd)
+int window_grant(struct window *w, uint64_t bytes, bool host, bool (*drain)(void *, unsigned ms), void *arg,
+                 uint64_t *addr, uint64_t *got, int *host_fd)
 {
 	if (!bytes)
 		return CUDA_ERROR_INVALID_VALUE;
@@ -600,7 +601,8 @@ int window_grant(struct window *w, uint64_t bytes, bool host, bool (*drain)(void
 		return CUDA_ERROR_UNKNOWN;
 	if (bytes > AG_EXTENT_MAX / 2 || !cover_room(w))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	int r = host ? grant_host(w, bytes, drain, arg, addr, got, host_fd) : grant_device(w, bytes, drain, arg, addr, got);
+	int r = host ? grant_host(w, bytes, drain, arg, addr, got, host_fd)
+	             : grant_device(w, bytes, drain, arg, addr, got);
 	if (cover_room(w))
 		cover_rebuild(w);
 	else

@@ -1,7 +1,7 @@
 /* cache.c - prepared modules on disk: $XDG_CACHE_HOME/agileos, ~/.cache/agileos, or /var/cache/agileos for root.
  *
- * A file is believed because only this user can have written it: the directory is ours with mode 0700, the file is ours, regular, and writable by nobody
- * else; its checksum finds damage.  Nothing fails for want of a cache.
+ * A file is believed because only this user can have written it: the directory is ours with mode 0700, the file is
+ * ours, regular, and writable by nobody else; its checksum finds damage.  Nothing fails for want of a cache.
  *
  * File: struct file_head, then the guard's result, the verifier's kernels, the code.
  */
@@ -22,7 +22,7 @@ struct file_head {
 	uint64_t magic;
 	uint64_t result_bytes, kernels, const_bytes, code_bytes;
 	uint64_t is_cubin, verified;
-	uint8_t sum[DIGEST_BYTES];   /* of all that follows the head, and of the head with sum zero */
+	uint8_t sum[DIGEST_BYTES]; /* of all that follows the head, and of the head with sum zero */
 };
 
 static bool own_directory(const char *path)
@@ -116,7 +116,8 @@ static bool unpack(const struct file_head *h, const uint8_t *body, struct prepar
 
 static bool sizes_fit(const struct file_head *h, uint64_t file)
 {
-	if (h->magic != FILE_MAGIC || h->result_bytes > FILE_MAX || h->kernels > VERIFY_MAX_KERNELS || h->code_bytes > FILE_MAX)
+	if (h->magic != FILE_MAGIC || h->result_bytes > FILE_MAX || h->kernels > VERIFY_MAX_KERNELS ||
+	    h->code_bytes > FILE_MAX)
 		return false;
 	return file == sizeof *h + h->result_bytes + h->kernels * sizeof(struct verify_kernel) + h->code_bytes;
 }
@@ -134,7 +135,8 @@ bool cache_read(const uint8_t digest[DIGEST_BYTES], struct prepared *p)
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return false;
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022) || (uint64_t)st.st_size > FILE_MAX)
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022) ||
+	    (uint64_t)st.st_size > FILE_MAX)
 		goto out;
 	if (!read_all(fd, &h, sizeof h) || !sizes_fit(&h, (uint64_t)st.st_size))
 		goto damaged;
@@ -176,7 +178,8 @@ void cache_write(const struct prepared *p)
 
 	if (!file_name(p->digest, path, sizeof path) || guard_result_write(&p->result, &result, &result_bytes))
 		return;
-	struct file_head h = { FILE_MAGIC, result_bytes, p->verdict.nkernels, p->verdict.const_bytes, p->code_len, p->is_cubin, p->verdict.ok, { 0 } };
+	struct file_head h = { FILE_MAGIC,  result_bytes, p->verdict.nkernels, p->verdict.const_bytes,
+		               p->code_len, p->is_cubin,  p->verdict.ok,       { 0 } };
 	size_t n = result_bytes + kernels + p->code_len;
 	body = malloc(n + 1);
 	if (!body)

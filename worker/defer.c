@@ -1,9 +1,10 @@
 /* defer.c - work held back by host functions.
  *
- * A host function runs in the client.  The GPU must never wait for a client (hardware queues are shared), so what comes after it is not submitted:
- * each stream has a queue of messages, headed by the ticket of the host function it waits for.  A message of another stream that depends
- * on a held-back one (through an event, the legacy stream, or because it signals everything) is held back too, in its own stream's queue.
- * Messages are numbered in the order they came; a dependency is "everything of these streams with a smaller number has run".
+ * A host function runs in the client.  The GPU must never wait for a client (hardware queues are shared), so what comes
+ * after it is not submitted: each stream has a queue of messages, headed by the ticket of the host function it waits
+ * for.  A message of another stream that depends on a held-back one (through an event, the legacy stream, or because it
+ * signals everything) is held back too, in its own stream's queue. Messages are numbered in the order they came; a
+ * dependency is "everything of these streams with a smaller number has run".
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +16,10 @@ enum after { AFTER_NOTHING, AFTER_ALL, AFTER_BLOCKING, AFTER_LEGACY, AFTER_RECOR
 struct deferred {
 	struct deferred *next;
 	uint64_t seq;
-	uint64_t ticket;             /* not 0: a host function's, and no message */
-	bool done;                   /* the ticket is */
+	uint64_t ticket; /* not 0: a host function's, and no message */
+	bool done;       /* the ticket is */
 	enum after after;
-	struct stream *record_in;    /* AFTER_RECORD: the stream with the record, and its number */
+	struct stream *record_in; /* AFTER_RECORD: the stream with the record, and its number */
 	uint64_t record_seq;
 	const struct permit *p;
 	uint32_t bytes;
@@ -35,10 +36,7 @@ static struct stream *queue_of(const struct session *s, uint16_t op, const void 
 	return stream_find(s, id);
 }
 
-static bool queued_before(const struct stream *st, uint64_t seq)
-{
-	return st->head && st->head->seq < seq;
-}
+static bool queued_before(const struct stream *st, uint64_t seq) { return st->head && st->head->seq < seq; }
 
 static bool any_before(const struct session *s, enum after what, uint64_t seq)
 {
@@ -117,7 +115,7 @@ CUresult defer_message(struct session *s, uint16_t op, const void *msg, uint32_t
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	const struct event *e = pending_event(s, op, msg);
 	d->after = dependency(s, op, msg, st);
-	if (e) {                         /* besides what d->after says */
+	if (e) { /* besides what d->after says */
 		d->record_in = e->pending;
 		d->record_seq = e->pending_seq;
 	}
@@ -167,7 +165,8 @@ static bool runnable(const struct session *s, const struct deferred *d)
 	return d->after == AFTER_NOTHING || d->after == AFTER_RECORD || !any_before(s, d->after, d->seq);
 }
 
-/* Runs the head of a queue. A ticket that the message makes takes its number, so that what waits for the message waits for the ticket. */
+/* Runs the head of a queue. A ticket that the message makes takes its number, so that what waits for the message waits
+ * for the ticket. */
 static CUresult run_head(struct session *s, struct stream *st)
 {
 	struct deferred *d = st->head;

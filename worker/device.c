@@ -1,4 +1,5 @@
-/* device.c - the snapshot of the device that every client gets in its segment, so that asking for an attribute costs no call. */
+/* device.c - the snapshot of the device that every client gets in its segment, so that asking for an attribute costs no
+ * call. */
 #include "session.h"
 
 void device_snapshot(struct worker *w)

@@ -1,4 +1,5 @@
-/* driver.c - chooses the driver (NVIDIA's, else softgpu) and owns the worker's context and what all sessions share on the device. */
+/* driver.c - chooses the driver (NVIDIA's, else softgpu) and owns the worker's context and what all sessions share on
+ * the device. */
 #include <stdlib.h>
 #include <string.h>
 #include "session.h"
@@ -84,7 +85,8 @@ static CUresult make_shared(struct worker *w)
 	if (!r)
 		r = d->cuStreamSynchronize(w->control);
 	if (!r)
-		r = d->cuMemHostAlloc(&p, AG_WINDOW_COUNT * RECORDS_STRIDE, CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP);
+		r = d->cuMemHostAlloc(&p, AG_WINDOW_COUNT * RECORDS_STRIDE,
+		                      CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP);
 	_Static_assert(sizeof(struct guard_records) <= RECORDS_STRIDE, "records fit their place");
 	if (!r) {
 		CUdeviceptr dp = 0;
@@ -104,7 +106,8 @@ int driver_open(struct worker *w, const char *which)
 		worker_log("--device takes gpu, soft or auto, not %s", which);
 		return -1;
 	}
-	/* The driver reads these once: as many hardware queues as there are, and no module loading at launch time, which waits for other work. */
+	/* The driver reads these once: as many hardware queues as there are, and no module loading at launch time,
+	 * which waits for other work. */
 	setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
 	setenv("CUDA_MODULE_LOADING", "EAGER", 0);
 	w->d = &w->driver;
@@ -131,7 +134,7 @@ int driver_open(struct worker *w, const char *which)
 
 void driver_close(struct worker *w)
 {
-	if (w->dead)                 /* nothing in a dead context can be released; the process's end does it */
+	if (w->dead) /* nothing in a dead context can be released; the process's end does it */
 		return;
 	textures_close(w);
 	w->d->cuStreamDestroy_v2(w->control);

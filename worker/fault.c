@@ -1,7 +1,8 @@
 /* fault.c - what kernels left in a session's records, and the death of the whole context.
  *
- * The records lie in pinned memory of the worker's own; the guard's runtime fills them (guard.h).  The first look that finds one makes the session
- * FAULTED, as a CUDA context is after such an error: queries and releases still work, everything else returns the fault.
+ * The records lie in pinned memory of the worker's own; the guard's runtime fills them (guard.h).  The first look that
+ * finds one makes the session FAULTED, as a CUDA context is after such an error: queries and releases still work,
+ * everything else returns the fault.
  */
 #include <string.h>
 #include "session.h"
@@ -29,10 +30,7 @@ static const char *kind_name(uint32_t kind)
 	}
 }
 
-static uint32_t count(const struct session *s)
-{
-	return __atomic_load_n(&s->records->count, __ATOMIC_ACQUIRE);
-}
+static uint32_t count(const struct session *s) { return __atomic_load_n(&s->records->count, __ATOMIC_ACQUIRE); }
 
 /* The GPU counts first and sets `valid` last: a record may still be on its way. */
 static const struct guard_record *first_record(const struct session *s)
@@ -56,8 +54,9 @@ void fault_poll(struct session *s)
 	s->fault = fault_code(r->kind);
 	s->state = AG_S_FAULTED;
 	s->faults++;
-	session_log(s, "fault in kernel %s, PTX line %u: %s 0x%llx, block (%u,%u,%u) thread (%u,%u,%u)", kernel, r->line, kind_name(r->kind),
-	            (unsigned long long)r->addr, r->ctaid[0], r->ctaid[1], r->ctaid[2], r->tid[0], r->tid[1], r->tid[2]);
+	session_log(s, "fault in kernel %s, PTX line %u: %s 0x%llx, block (%u,%u,%u) thread (%u,%u,%u)", kernel,
+	            r->line, kind_name(r->kind), (unsigned long long)r->addr, r->ctaid[0], r->ctaid[1], r->ctaid[2],
+	            r->tid[0], r->tid[1], r->tid[2]);
 }
 
 CUresult check_fault(const struct session *s, const struct msg_fault *m, const void *tail, uint32_t ntail)
@@ -66,7 +65,8 @@ CUresult check_fault(const struct session *s, const struct msg_fault *m, const v
 	return CUDA_SUCCESS;
 }
 
-CUresult invoke_fault(struct session *s, const struct msg_fault *m, const void *tail, uint32_t ntail, struct rep_fault *rep, struct ag_out *out)
+CUresult invoke_fault(struct session *s, const struct msg_fault *m, const void *tail, uint32_t ntail,
+                      struct rep_fault *rep, struct ag_out *out)
 {
 	(void)m, (void)tail, (void)ntail, (void)out;
 	const struct guard_record *r = s->state == AG_S_FAULTED ? first_record(s) : NULL;
@@ -89,7 +89,8 @@ CUresult check_nop(const struct session *s, const struct msg_nop *m, const void 
 	return CUDA_SUCCESS;
 }
 
-CUresult invoke_nop(struct session *s, const struct msg_nop *m, const void *tail, uint32_t ntail, struct rep_nop *rep, struct ag_out *out)
+CUresult invoke_nop(struct session *s, const struct msg_nop *m, const void *tail, uint32_t ntail, struct rep_nop *rep,
+                    struct ag_out *out)
 {
 	(void)s, (void)m, (void)tail, (void)ntail, (void)rep, (void)out;
 	return CUDA_SUCCESS;
@@ -100,13 +101,22 @@ CUresult invoke_nop(struct session *s, const struct msg_nop *m, const void *tail
 bool context_error(CUresult r)
 {
 	switch (r) {
-	case CUDA_ERROR_ILLEGAL_ADDRESS: case CUDA_ERROR_LAUNCH_TIMEOUT: case CUDA_ERROR_LAUNCH_FAILED: case CUDA_ERROR_ASSERT:
-	case CUDA_ERROR_HARDWARE_STACK_ERROR: case CUDA_ERROR_ILLEGAL_INSTRUCTION: case CUDA_ERROR_MISALIGNED_ADDRESS:
-	case CUDA_ERROR_INVALID_ADDRESS_SPACE: case CUDA_ERROR_INVALID_PC: case CUDA_ERROR_ECC_UNCORRECTABLE: case CUDA_ERROR_NVLINK_UNCORRECTABLE:
-	case CUDA_ERROR_CONTEXT_IS_DESTROYED: case CUDA_ERROR_TENSOR_MEMORY_LEAK: case CUDA_ERROR_EXTERNAL_DEVICE: case CUDA_ERROR_DEVICE_UNAVAILABLE:
-		return true;
-	default:
-		return false;
+	case CUDA_ERROR_ILLEGAL_ADDRESS:
+	case CUDA_ERROR_LAUNCH_TIMEOUT:
+	case CUDA_ERROR_LAUNCH_FAILED:
+	case CUDA_ERROR_ASSERT:
+	case CUDA_ERROR_HARDWARE_STACK_ERROR:
+	case CUDA_ERROR_ILLEGAL_INSTRUCTION:
+	case CUDA_ERROR_MISALIGNED_ADDRESS:
+	case CUDA_ERROR_INVALID_ADDRESS_SPACE:
+	case CUDA_ERROR_INVALID_PC:
+	case CUDA_ERROR_ECC_UNCORRECTABLE:
+	case CUDA_ERROR_NVLINK_UNCORRECTABLE:
+	case CUDA_ERROR_CONTEXT_IS_DESTROYED:
+	case CUDA_ERROR_TENSOR_MEMORY_LEAK:
+	case CUDA_ERROR_EXTERNAL_DEVICE:
+	case CUDA_ERROR_DEVICE_UNAVAILABLE: return true;
+	default: return false;
 	}
 }
 

@@ -1,5 +1,6 @@
-/* graph.c - captures, and kernel nodes, which are made by capturing a launch: a node's kernel is guarded, checked and given its parameters
- * by the same code as any other launch.  The rest of the graph functions is generated (api/cuda.lua).
+/* graph.c - captures, and kernel nodes, which are made by capturing a launch: a node's kernel is guarded, checked and
+ * given its parameters by the same code as any other launch.  The rest of the graph functions is generated
+ * (api/cuda.lua).
  *
  * A capture is always a relaxed one here: the other modes forbid calls to the whole process, which is every client's.
  * While a stream captures nothing real runs on it: ordering and joins leave it out (`capturing`).
@@ -15,7 +16,8 @@ bool graph_pins(const struct session *s)
 	return s->st.captures || s->table[AG_K_GRAPH].live || s->table[AG_K_GRAPHEXEC].live;
 }
 
-/* Which streams capture is the driver's word: waiting for a captured event draws a stream in, the capture's end lets it go. */
+/* Which streams capture is the driver's word: waiting for a captured event draws a stream in, the capture's end lets it
+ * go. */
 void graph_refresh(struct session *s)
 {
 	s->st.captures = 0;
@@ -38,7 +40,8 @@ void graph_abandon(struct session *s, struct stream *st)
 	st->capturing = false;
 }
 
-CUresult check_capture_begin(const struct session *s, const struct msg_capture_begin *m, const void *tail, uint32_t ntail)
+CUresult check_capture_begin(const struct session *s, const struct msg_capture_begin *m, const void *tail,
+                             uint32_t ntail)
 {
 	const uint64_t *deps = tail;
 
@@ -55,7 +58,8 @@ CUresult check_capture_begin(const struct session *s, const struct msg_capture_b
 	return st->head ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
 }
 
-CUresult invoke_capture_begin(struct session *s, const struct msg_capture_begin *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_capture_begin(struct session *s, const struct msg_capture_begin *m, const void *tail, uint32_t ntail,
+                              void *rep, struct ag_out *out)
 {
 	(void)ntail, (void)rep, (void)out;
 	struct stream *st = stream_find(s, m->stream);
@@ -66,7 +70,8 @@ CUresult invoke_capture_begin(struct session *s, const struct msg_capture_begin 
 	for (uint32_t i = 0; i < m->ndeps; i++)
 		deps[i] = session_get(s, AG_K_GRAPHNODE, ids[i]);
 	if (m->graph)
-		r = s->d->cuStreamBeginCaptureToGraph(st->real, session_get(s, AG_K_GRAPH, m->graph), m->ndeps ? deps : NULL, NULL, m->ndeps,
+		r = s->d->cuStreamBeginCaptureToGraph(st->real, session_get(s, AG_K_GRAPH, m->graph),
+		                                      m->ndeps ? deps : NULL, NULL, m->ndeps,
 		                                      CU_STREAM_CAPTURE_MODE_RELAXED);
 	else
 		r = s->d->cuStreamBeginCapture_v2(st->real, CU_STREAM_CAPTURE_MODE_RELAXED);
@@ -78,7 +83,8 @@ CUresult invoke_capture_begin(struct session *s, const struct msg_capture_begin 
 CUresult check_capture_end(const struct session *s, const struct msg_capture_end *m, const void *tail, uint32_t ntail)
 {
 	(void)tail, (void)ntail;
-	if ((m->graph && !session_id_free(s, AG_K_GRAPH, m->graph)) || (m->node && !session_id_free(s, AG_K_GRAPHNODE, m->node)))
+	if ((m->graph && !session_id_free(s, AG_K_GRAPH, m->graph)) ||
+	    (m->node && !session_id_free(s, AG_K_GRAPHNODE, m->node)))
 		return AG_MALFORMED;
 	if (!session_has(s, AG_K_STREAM, m->stream))
 		return CUDA_ERROR_INVALID_HANDLE;
@@ -101,8 +107,8 @@ static CUresult last_node(struct session *s, struct stream *st, CUgraphNode *nod
 	return CUDA_SUCCESS;
 }
 
-CUresult invoke_capture_end(struct session *s, const struct msg_capture_end *m, const void *tail, uint32_t ntail, struct rep_capture_end *rep,
-                            struct ag_out *out)
+CUresult invoke_capture_end(struct session *s, const struct msg_capture_end *m, const void *tail, uint32_t ntail,
+                            struct rep_capture_end *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)out;
 	struct stream *st = stream_find(s, m->stream);
@@ -133,21 +139,23 @@ CUresult check_capture_info(const struct session *s, const struct msg_capture_in
 	return stream_find(s, m->stream) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
-CUresult invoke_capture_info(struct session *s, const struct msg_capture_info *m, const void *tail, uint32_t ntail, struct rep_capture_info *rep,
-                             struct ag_out *out)
+CUresult invoke_capture_info(struct session *s, const struct msg_capture_info *m, const void *tail, uint32_t ntail,
+                             struct rep_capture_info *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)out;
 	CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
 	CUgraph graph = NULL;
 	cuuint64_t id = 0;
-	CUresult r = s->d->cuStreamGetCaptureInfo_v3(stream_find(s, m->stream)->real, &status, &id, &graph, NULL, NULL, NULL);
+	CUresult r = s->d->cuStreamGetCaptureInfo_v3(stream_find(s, m->stream)->real, &status, &id, &graph, NULL, NULL,
+	                                             NULL);
 
 	rep->status = (uint32_t)status;
 	rep->id = id;
 	return r;
 }
 
-CUresult check_graph_kernel_copy(const struct session *s, const struct msg_graph_kernel_copy *m, const void *tail, uint32_t ntail)
+CUresult check_graph_kernel_copy(const struct session *s, const struct msg_graph_kernel_copy *m, const void *tail,
+                                 uint32_t ntail)
 {
 	(void)tail, (void)ntail;
 	if (!session_has(s, AG_K_GRAPHNODE, m->to) || !session_has(s, AG_K_GRAPHNODE, m->from))
@@ -163,8 +171,8 @@ static CUresult kernel_node(struct session *s, CUgraphNode node)
 	return r ? r : type == CU_GRAPH_NODE_TYPE_KERNEL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
-CUresult invoke_graph_kernel_copy(struct session *s, const struct msg_graph_kernel_copy *m, const void *tail, uint32_t ntail, void *rep,
-                                  struct ag_out *out)
+CUresult invoke_graph_kernel_copy(struct session *s, const struct msg_graph_kernel_copy *m, const void *tail,
+                                  uint32_t ntail, void *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	CUgraphNode to = session_get(s, AG_K_GRAPHNODE, m->to), from = session_get(s, AG_K_GRAPHNODE, m->from);

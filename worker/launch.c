@@ -1,7 +1,7 @@
 /* launch.c - kernels: launches, attributes, occupancy.
  *
- * The parameter block's size, the hidden parameter and the least dynamic shared memory come from the verifier's verdict; with them a launch keeps the
- * guard's launch contract (guard.h) whatever the client asked for.
+ * The parameter block's size, the hidden parameter and the least dynamic shared memory come from the verifier's
+ * verdict; with them a launch keeps the guard's launch contract (guard.h) whatever the client asked for.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,8 @@ static const struct guard_kernel *kernel_of(const struct module *m, uint32_t i)
 	return g && i < g->nkernels ? g->kernels + i : NULL;
 }
 
-/* Least dynamic shared size and whether it counts at all. An unguarded kernel has no verdict and needs no room for fences. */
+/* Least dynamic shared size and whether it counts at all. An unguarded kernel has no verdict and needs no room for
+ * fences. */
 static uint32_t shared_bytes(const struct variant *v, const struct guard_kernel *k, uint32_t asked)
 {
 	const struct verify_kernel *f = prepared_verdict(v->p, k->index);
@@ -63,7 +64,8 @@ CUresult check_launch(const struct session *s, const struct msg_launch *q, const
 	return CUDA_SUCCESS;
 }
 
-static CUresult launch_ex(struct session *s, CUfunction f, const struct msg_launch *q, uint32_t shared, CUstream stream, void **extra)
+static CUresult launch_ex(struct session *s, CUfunction f, const struct msg_launch *q, uint32_t shared, CUstream stream,
+                          void **extra)
 {
 	CUlaunchAttribute attr[2];
 	CUlaunchConfig c;
@@ -88,7 +90,8 @@ static CUresult launch_ex(struct session *s, CUfunction f, const struct msg_laun
 	return s->d->cuLaunchKernelEx(&c, f, NULL, extra);
 }
 
-CUresult invoke_launch(struct session *s, const struct msg_launch *q, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_launch(struct session *s, const struct msg_launch *q, const void *tail, uint32_t ntail, void *rep,
+                       struct ag_out *out)
 {
 	(void)rep, (void)out;
 	struct module *m = module_find(s, q->module);
@@ -105,7 +108,7 @@ CUresult invoke_launch(struct session *s, const struct msg_launch *q, const void
 		return r;
 	memcpy(params, tail, ntail);
 	if (k->hidden_coop) {
-		CUdeviceptr ws = 0;      /* an ordinary launch has no grid barrier, and none is needed */
+		CUdeviceptr ws = 0; /* an ordinary launch has no grid barrier, and none is needed */
 		n = (n + 7) & ~(size_t)7;
 		memset(params + ntail, 0, n - ntail);
 		if (q->flags & AG_LAUNCH_COOPERATIVE)
@@ -115,13 +118,15 @@ CUresult invoke_launch(struct session *s, const struct msg_launch *q, const void
 		memcpy(params + n, &ws, 8);
 		n += 8;
 	}
-	void *extra[] = { CU_LAUNCH_PARAM_BUFFER_POINTER, params, CU_LAUNCH_PARAM_BUFFER_SIZE, &n, CU_LAUNCH_PARAM_END };
+	void *extra[] = { CU_LAUNCH_PARAM_BUFFER_POINTER, params, CU_LAUNCH_PARAM_BUFFER_SIZE, &n,
+		          CU_LAUNCH_PARAM_END };
 	uint32_t shared = shared_bytes(v, k, q->shared);
 	CUfunction f = v->fn[q->kernel];
 	if (q->flags || q->cluster[0])
 		r = launch_ex(s, f, q, shared, st->real, extra);
 	else
-		r = s->d->cuLaunchKernel(f, q->grid[0], q->grid[1], q->grid[2], q->block[0], q->block[1], q->block[2], shared, st->real, NULL, extra);
+		r = s->d->cuLaunchKernel(f, q->grid[0], q->grid[1], q->grid[2], q->block[0], q->block[1], q->block[2],
+		                         shared, st->real, NULL, extra);
 	if (!r)
 		atomic_fetch_add_explicit(&s->launches, 1, memory_order_relaxed);
 	return r;
@@ -129,7 +134,8 @@ CUresult invoke_launch(struct session *s, const struct msg_launch *q, const void
 
 /* --- attributes ------------------------------------------------------------------------------------- */
 
-CUresult check_func_attr_set(const struct session *s, const struct msg_func_attr_set *q, const void *tail, uint32_t ntail)
+CUresult check_func_attr_set(const struct session *s, const struct msg_func_attr_set *q, const void *tail,
+                             uint32_t ntail)
 {
 	(void)tail, (void)ntail;
 	if (!kernel_of(module_find(s, q->module), q->kernel))
@@ -141,10 +147,8 @@ CUresult check_func_attr_set(const struct session *s, const struct msg_func_attr
 	case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH:
 	case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT:
 	case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH:
-	case CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE:
-		return CUDA_SUCCESS;
-	default:
-		return CUDA_ERROR_INVALID_VALUE;
+	case CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE: return CUDA_SUCCESS;
+	default: return CUDA_ERROR_INVALID_VALUE;
 	}
 }
 
@@ -168,7 +172,8 @@ static CUresult remember(struct module *m, uint32_t kernel, CUfunction_attribute
 	return CUDA_SUCCESS;
 }
 
-CUresult invoke_func_attr_set(struct session *s, const struct msg_func_attr_set *q, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_func_attr_set(struct session *s, const struct msg_func_attr_set *q, const void *tail, uint32_t ntail,
+                              void *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	struct module *m = module_find(s, q->module);
@@ -199,8 +204,8 @@ CUresult check_occupancy(const struct session *s, const struct msg_occupancy *q,
 	return q->what <= AVAILABLE_SHARED && q->shared < (1u << 30) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
-CUresult invoke_occupancy(struct session *s, const struct msg_occupancy *q, const void *tail, uint32_t ntail, struct rep_occupancy *rep,
-                          struct ag_out *out)
+CUresult invoke_occupancy(struct session *s, const struct msg_occupancy *q, const void *tail, uint32_t ntail,
+                          struct rep_occupancy *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)out;
 	struct module *m = module_find(s, q->module);

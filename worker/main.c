@@ -3,18 +3,20 @@
  * PROCESS MODEL
  *
  *   agileos worker      one process, one GPU context
- *     main thread       accepts connections, watches every session's socket for its end, signals, the health of the context
- *     session threads   one per client process (session.c): handshake, then ring -> permit -> decode -> check -> invoke -> reply, then teardown
- *     driver's threads  as the driver likes; softgpu has one pool
- *   guard zygote        started before everything else: no GPU, no threads, no privileges; forks one child per module to rewrite, to verify
- *                       and to compile (guard/helper.c).  What it says is hostile input; only the verifier's word is believed.
+ *     main thread       accepts connections, watches every session's socket for its end, signals, the health of the
+ * context session threads   one per client process (session.c): handshake, then ring -> permit -> decode -> check ->
+ * invoke -> reply, then teardown driver's threads  as the driver likes; softgpu has one pool guard zygote started
+ * before everything else: no GPU, no threads, no privileges; forks one child per module to rewrite, to verify and to
+ * compile (guard/helper.c).  What it says is hostile input; only the verifier's word is believed.
  *
- * TRUST.  Everything that comes out of a client's socket, ring or memory is hostile (docs/THREATS.md).  A client can end its own session, at any
- * moment and in any way, and nothing else: no lock is held while waiting for a client or for one client's GPU work, no message is read twice, every
- * address is checked against the client's window, and what its kernels may touch is decided by the guarded code itself.
+ * TRUST.  Everything that comes out of a client's socket, ring or memory is hostile (docs/THREATS.md).  A client can
+ * end its own session, at any moment and in any way, and nothing else: no lock is held while waiting for a client or
+ * for one client's GPU work, no message is read twice, every address is checked against the client's window, and what
+ * its kernels may touch is decided by the guarded code itself.
  *
- * LIFE.  A daemon serves until SIGTERM or SIGINT.  A private worker (--private) was started by a client for its process tree and ends with its last client.
- * If the context itself dies (hardware), every session ends with that error and the worker ends, non-zero.
+ * LIFE.  A daemon serves until SIGTERM or SIGINT.  A private worker (--private) was started by a client for its process
+ * tree and ends with its last client. If the context itself dies (hardware), every session ends with that error and the
+ * worker ends, non-zero.
  */
 #include <errno.h>
 #include <grp.h>
@@ -37,8 +39,8 @@
 #define AG_VERSION "0.1"
 #endif
 #define WATCHED_MAX 1024
-#define HEALTH_MS 100                /* how often an idle worker looks whether its context lives */
-#define PRIVATE_START_MS 60000       /* a private worker that nobody connects to ends */
+#define HEALTH_MS 100          /* how often an idle worker looks whether its context lives */
+#define PRIVATE_START_MS 60000 /* a private worker that nobody connects to ends */
 #define STOP_MS 20000
 
 struct worker the_worker;
@@ -182,15 +184,21 @@ static int main_loop(struct worker *w, int signals)
 
 /* --- starting ----------------------------------------------------------------------------------------------- */
 
-struct options { const char *socket, *group, *device; int listen_fd; bool private_mode, unguarded; };
+struct options {
+	const char *socket, *group, *device;
+	int listen_fd;
+	bool private_mode, unguarded;
+};
 
 static int usage(void)
 {
-	fputs("usage: agileos worker [--socket PATH] [--group NAME] [--device gpu|soft|auto] [--unguarded]   serve clients\n"
+	fputs("usage: agileos worker [--socket PATH] [--group NAME] [--device gpu|soft|auto] [--unguarded]   serve "
+	      "clients\n"
 	      "       agileos status [--socket PATH]            what a worker is doing\n"
 	      "       agileos run [--] COMMAND ...              run a dynamically linked CUDA program on AgileOS\n"
 	      "       agileos guard IN.ptx -o OUT.ptx           rewrite; agileos guard --verify OUT.ptx: judge\n"
-	      "       agileos version\n", stderr);
+	      "       agileos version\n",
+	      stderr);
 	return 2;
 }
 
@@ -243,7 +251,8 @@ static const char *find_ptxas(char *path, size_t bytes)
 	if (env && *env)
 		return env;
 	for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++)
-		if (dirs[i] && *dirs[i] && snprintf(path, bytes, "%s/bin/ptxas", dirs[i]) < (int)bytes && access(path, X_OK) == 0)
+		if (dirs[i] && *dirs[i] && snprintf(path, bytes, "%s/bin/ptxas", dirs[i]) < (int)bytes &&
+		    access(path, X_OK) == 0)
 			return path;
 	return in_path(path, bytes, "ptxas") ? path : NULL;
 }
@@ -323,7 +332,7 @@ int worker_main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	const char *compiler = strcmp(o.device, "soft") ? find_ptxas(ptxas, sizeof ptxas) : NULL;
 	w->has_ptxas = compiler != NULL;
-	w->helper = guard_helper_start(compiler);      /* before any thread, and before there is a context to inherit */
+	w->helper = guard_helper_start(compiler); /* before any thread, and before there is a context to inherit */
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	int signals = signalfd(-1, &set, SFD_CLOEXEC);
 	if (!w->helper || signals < 0) {
@@ -334,7 +343,8 @@ int worker_main(int argc, char **argv)
 	int status = driver_open(w, o.device) ? 1 : 0;
 	if (!status) {
 		if (w->unguarded)
-			worker_log("WARNING: UNGUARDED: kernels are not fenced, any client can read, write and crash everything; for demonstrations only");
+			worker_log("WARNING: UNGUARDED: kernels are not fenced, any client can read, write and crash "
+			           "everything; for demonstrations only");
 		services_open(w);
 		if (!w->private_mode)
 			worker_log("serving %s at %s", w->info.name, w->socket_path);

@@ -1,5 +1,6 @@
-/* memory.c - grants, copies and fills.  Every address a client names is proved to lie in its window before the driver sees it; sizes are
- * added and multiplied with overflow checks.  Host memory here is the window's: registered, at the same address for the GPU. */
+/* memory.c - grants, copies and fills.  Every address a client names is proved to lie in its window before the driver
+ * sees it; sizes are added and multiplied with overflow checks.  Host memory here is the window's: registered, at the
+ * same address for the GPU. */
 #include <string.h>
 #include <sys/socket.h>
 #include "msg.h"
@@ -8,10 +9,7 @@
 
 /* --- grants ------------------------------------------------------------------------------------- */
 
-static bool drain(void *arg, unsigned ms)
-{
-	return streams_drain(arg, ms);
-}
+static bool drain(void *arg, unsigned ms) { return streams_drain(arg, ms); }
 
 static void account(struct session *s)
 {
@@ -21,13 +19,19 @@ static void account(struct session *s)
 	s->host_bytes = st.host_bytes;
 }
 
-/* The new chunk's descriptor travels before the reply. The client reads its socket when it asked for host memory; one that does not loses its session. */
+/* The new chunk's descriptor travels before the reply. The client reads its socket when it asked for host memory; one
+ * that does not loses its session. */
 static bool send_host_fd(struct session *s, uint64_t addr, uint64_t bytes, int fd)
 {
 	struct ag_hostfd body = { { addr, bytes } };
 	struct iovec iov = { &body, sizeof body };
-	union { struct cmsghdr h; char room[CMSG_SPACE(sizeof(int))]; } control;
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.room };
+	union {
+		struct cmsghdr h;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct msghdr mh = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.room
+	};
 
 	memset(&control, 0, sizeof control);
 	struct cmsghdr *c = CMSG_FIRSTHDR(&mh);
@@ -46,7 +50,8 @@ CUresult check_grant(const struct session *s, const struct msg_grant *m, const v
 	return m->bytes ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
-CUresult invoke_grant(struct session *s, const struct msg_grant *m, const void *tail, uint32_t ntail, struct rep_grant *rep, struct ag_out *out)
+CUresult invoke_grant(struct session *s, const struct msg_grant *m, const void *tail, uint32_t ntail,
+                      struct rep_grant *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)out;
 	int fd = -1;
@@ -67,7 +72,8 @@ CUresult check_giveback(const struct session *s, const struct msg_giveback *m, c
 	return session_covers(s, m->addr, m->bytes) && m->bytes ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
-CUresult invoke_giveback(struct session *s, const struct msg_giveback *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_giveback(struct session *s, const struct msg_giveback *m, const void *tail, uint32_t ntail, void *rep,
+                         struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	CUresult r = window_giveback(s->win, m->addr, m->bytes, drain, s);
@@ -82,7 +88,8 @@ CUresult check_meminfo(const struct session *s, const struct msg_meminfo *m, con
 	return CUDA_SUCCESS;
 }
 
-CUresult invoke_meminfo(struct session *s, const struct msg_meminfo *m, const void *tail, uint32_t ntail, struct rep_meminfo *rep, struct ag_out *out)
+CUresult invoke_meminfo(struct session *s, const struct msg_meminfo *m, const void *tail, uint32_t ntail,
+                        struct rep_meminfo *rep, struct ag_out *out)
 {
 	(void)m, (void)tail, (void)ntail, (void)out;
 	size_t avail = 0, total = 0;
@@ -105,7 +112,8 @@ CUresult check_copy(const struct session *s, const struct msg_copy *m, const voi
 	return CUDA_SUCCESS;
 }
 
-CUresult invoke_copy(struct session *s, const struct msg_copy *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_copy(struct session *s, const struct msg_copy *m, const void *tail, uint32_t ntail, void *rep,
+                     struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	struct stream *st = stream_find(s, m->stream);
@@ -127,15 +135,16 @@ CUresult check_set(const struct session *s, const struct msg_set *m, const void 
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!m->width || !m->height)
 		return CUDA_SUCCESS;
-	if (__builtin_mul_overflow(m->width, m->elem, &row) || __builtin_mul_overflow(m->pitch, m->height - 1, &rest)
-	    || __builtin_add_overflow(row, rest, &all))
+	if (__builtin_mul_overflow(m->width, m->elem, &row) || __builtin_mul_overflow(m->pitch, m->height - 1, &rest) ||
+	    __builtin_add_overflow(row, rest, &all))
 		return CUDA_ERROR_INVALID_VALUE;
 	if (m->height > 1 && (m->pitch < row || m->pitch % m->elem))
 		return CUDA_ERROR_INVALID_VALUE;
 	return session_covers(s, m->dst, all) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
-CUresult invoke_set(struct session *s, const struct msg_set *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_set(struct session *s, const struct msg_set *m, const void *tail, uint32_t ntail, void *rep,
+                    struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	const struct ag_driver *d = s->d;
@@ -161,13 +170,18 @@ CUresult invoke_set(struct session *s, const struct msg_set *m, const void *tail
 /* --- 3-D copies ---------------------------------------------------------------------------------------- */
 
 /* One side of a copy. */
-struct side { uint64_t at, x, y, z, lod, pitch, height; bool array; };
+struct side {
+	uint64_t at, x, y, z, lod, pitch, height;
+	bool array;
+};
 
 static struct side side_of(const struct msg_copy3d *m, bool dst)
 {
 	if (dst)
-		return (struct side){ m->dst, m->dst_x, m->dst_y, m->dst_z, m->dst_lod, m->dst_pitch, m->dst_height, m->dst_is_array };
-	return (struct side){ m->src, m->src_x, m->src_y, m->src_z, m->src_lod, m->src_pitch, m->src_height, m->src_is_array };
+		return (struct side){ m->dst,     m->dst_x,     m->dst_y,      m->dst_z,
+			              m->dst_lod, m->dst_pitch, m->dst_height, m->dst_is_array };
+	return (struct side){ m->src,     m->src_x,     m->src_y,      m->src_z,
+		              m->src_lod, m->src_pitch, m->src_height, m->src_is_array };
 }
 
 /* First and one-past-last byte of the box, as offsets from `at`. false: they do not fit 64 bits. */
@@ -175,13 +189,13 @@ static bool box(const struct side *e, const struct msg_copy3d *m, uint64_t *firs
 {
 	uint64_t rows, slice, z, y, last_row, last_z;
 
-	if (__builtin_mul_overflow(e->pitch, e->height, &slice) || __builtin_mul_overflow(slice, e->z, &z)
-	    || __builtin_mul_overflow(e->pitch, e->y, &y) || __builtin_add_overflow(z, y, &rows)
-	    || __builtin_add_overflow(rows, e->x, first))
+	if (__builtin_mul_overflow(e->pitch, e->height, &slice) || __builtin_mul_overflow(slice, e->z, &z) ||
+	    __builtin_mul_overflow(e->pitch, e->y, &y) || __builtin_add_overflow(z, y, &rows) ||
+	    __builtin_add_overflow(rows, e->x, first))
 		return false;
-	if (__builtin_mul_overflow(e->pitch, m->height - 1, &last_row) || __builtin_mul_overflow(slice, m->depth - 1, &last_z)
-	    || __builtin_add_overflow(*first, last_row, end) || __builtin_add_overflow(*end, last_z, end)
-	    || __builtin_add_overflow(*end, m->width, end))
+	if (__builtin_mul_overflow(e->pitch, m->height - 1, &last_row) ||
+	    __builtin_mul_overflow(slice, m->depth - 1, &last_z) || __builtin_add_overflow(*first, last_row, end) ||
+	    __builtin_add_overflow(*end, last_z, end) || __builtin_add_overflow(*end, m->width, end))
 		return false;
 	return true;
 }
@@ -193,7 +207,7 @@ static CUresult check_side(const struct session *s, const struct msg_copy3d *m, 
 
 	if (e.lod)
 		return CUDA_ERROR_INVALID_VALUE;
-	if (e.array)                     /* the driver knows an array's size and checks the box against it */
+	if (e.array) /* the driver knows an array's size and checks the box against it */
 		return session_has(s, AG_K_ARRAY, e.at) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 	bool rows = m->height > 1 || m->depth > 1 || e.y || e.z;
 	if (rows && (e.pitch < e.x || e.pitch - e.x < m->width))
@@ -218,7 +232,8 @@ CUresult check_copy3d(const struct session *s, const struct msg_copy3d *m, const
 	return r ? r : check_side(s, m, false);
 }
 
-CUresult invoke_copy3d(struct session *s, const struct msg_copy3d *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_copy3d(struct session *s, const struct msg_copy3d *m, const void *tail, uint32_t ntail, void *rep,
+                       struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	struct stream *st = stream_find(s, m->stream);

@@ -1,9 +1,10 @@
 /* module.c - a session's modules: text in, guarded module loaded, variables written.
  *
- * The text is copied once out of the client's memory, then guarded (prepared.c).  Each session loads its own instance, because the descriptor
- * (struct guard_desc in ag_desc) belongs to one client and one module.  The narrow variant comes first; once the window has outgrown 4 GiB the wide
- * one is made at the next launch, with the constant bank's contents carried over.
- * A module unloaded while its kernels may run, or while held-back messages may name it, goes later (modules_sweep).
+ * The text is copied once out of the client's memory, then guarded (prepared.c).  Each session loads its own instance,
+ * because the descriptor (struct guard_desc in ag_desc) belongs to one client and one module.  The narrow variant comes
+ * first; once the window has outgrown 4 GiB the wide one is made at the next launch, with the constant bank's contents
+ * carried over. A module unloaded while its kernels may run, or while held-back messages may name it, goes later
+ * (modules_sweep).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,10 +25,7 @@ struct module *module_find(const struct session *s, ag_id id)
 	return NULL;
 }
 
-const struct prepared *module_prepared(const struct module *m)
-{
-	return m->v[0].p ? m->v[0].p : m->v[1].p;
-}
+const struct prepared *module_prepared(const struct module *m) { return m->v[0].p ? m->v[0].p : m->v[1].p; }
 
 static void variant_free(struct session *s, struct variant *v)
 {
@@ -273,7 +271,8 @@ CUresult module_variant(struct session *s, struct module *m, struct variant **ou
 
 /* --- module_prepare ------------------------------------------------------------------------------------ */
 
-CUresult check_module_prepare(const struct session *s, const struct msg_module_prepare *m, const void *tail, uint32_t ntail)
+CUresult check_module_prepare(const struct session *s, const struct msg_module_prepare *m, const void *tail,
+                              uint32_t ntail)
 {
 	(void)tail, (void)ntail;
 	if (!session_id_free(s, AG_K_MODULE, m->module))
@@ -342,12 +341,15 @@ CUresult invoke_module_prepare(struct session *s, const struct msg_module_prepar
 		r = table_put(&s->table[AG_K_MODULE], AG_K_MODULE, q->module, m->v[wide].mod, m);
 	}
 	free(block);
-	if (r || !fits)              /* not fitting: the answer says how much room it takes, and there is no module */
+	if (r || !fits) /* not fitting: the answer says how much room it takes, and there is no module */
 		module_free(s, m);
 	return r;
 }
 
-struct writer { uint8_t *out; uint64_t at; };
+struct writer {
+	uint8_t *out;
+	uint64_t at;
+};
 
 static uint32_t put(struct writer *w, const void *p, uint64_t n, uint64_t align)
 {
@@ -363,11 +365,18 @@ static struct ag_kerninfo kernel_info(struct session *s, const struct variant *v
 {
 	const struct guard_kernel *k = v->p->result.kernels + i;
 	struct ag_kerninfo info = { .nparams = k->nparams, .param_bytes = k->param_bytes, .line = k->line };
-	const struct { CUfunction_attribute attr; void *to; } facts[] = {
-		{ CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, &info.max_threads }, { CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, &info.static_shared },
-		{ CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, &info.local_bytes }, { CU_FUNC_ATTRIBUTE_CONST_SIZE_BYTES, &info.const_bytes },
-		{ CU_FUNC_ATTRIBUTE_NUM_REGS, &info.num_regs }, { CU_FUNC_ATTRIBUTE_PTX_VERSION, &info.ptx_version },
-		{ CU_FUNC_ATTRIBUTE_BINARY_VERSION, &info.binary_version }, { CU_FUNC_ATTRIBUTE_CACHE_MODE_CA, &info.cache_mode_ca },
+	const struct {
+		CUfunction_attribute attr;
+		void *to;
+	} facts[] = {
+		{ CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, &info.max_threads },
+		{ CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, &info.static_shared },
+		{ CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, &info.local_bytes },
+		{ CU_FUNC_ATTRIBUTE_CONST_SIZE_BYTES, &info.const_bytes },
+		{ CU_FUNC_ATTRIBUTE_NUM_REGS, &info.num_regs },
+		{ CU_FUNC_ATTRIBUTE_PTX_VERSION, &info.ptx_version },
+		{ CU_FUNC_ATTRIBUTE_BINARY_VERSION, &info.binary_version },
+		{ CU_FUNC_ATTRIBUTE_CACHE_MODE_CA, &info.cache_mode_ca },
 		{ CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, &info.max_dynamic_shared },
 		{ CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, &info.preferred_carveout },
 	};
@@ -431,7 +440,8 @@ CUresult check_module_load(const struct session *s, const struct msg_module_load
 	return CUDA_SUCCESS;
 }
 
-CUresult invoke_module_load(struct session *s, const struct msg_module_load *q, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_module_load(struct session *s, const struct msg_module_load *q, const void *tail, uint32_t ntail,
+                            void *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	struct module *m = module_find(s, q->module);
@@ -445,13 +455,15 @@ CUresult invoke_module_load(struct session *s, const struct msg_module_load *q, 
 	return r;
 }
 
-CUresult check_module_unload(const struct session *s, const struct msg_module_unload *q, const void *tail, uint32_t ntail)
+CUresult check_module_unload(const struct session *s, const struct msg_module_unload *q, const void *tail,
+                             uint32_t ntail)
 {
 	(void)tail, (void)ntail;
 	return session_has(s, AG_K_MODULE, q->module) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
-CUresult invoke_module_unload(struct session *s, const struct msg_module_unload *q, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_module_unload(struct session *s, const struct msg_module_unload *q, const void *tail, uint32_t ntail,
+                              void *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	module_find(s, q->module)->zombie = true;
@@ -474,7 +486,8 @@ CUresult check_const_copy(const struct session *s, const struct msg_const_copy *
 	return CUDA_SUCCESS;
 }
 
-CUresult invoke_const_copy(struct session *s, const struct msg_const_copy *q, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_const_copy(struct session *s, const struct msg_const_copy *q, const void *tail, uint32_t ntail,
+                           void *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	struct module *m = module_find(s, q->module);
@@ -487,7 +500,7 @@ CUresult invoke_const_copy(struct session *s, const struct msg_const_copy *q, co
 		CUdeviceptr bank = m->v[i].bank + q->offset;
 		r = s->d->cuMemcpyAsync(q->to_const ? bank : q->addr, q->to_const ? q->addr : bank, q->bytes, st->real);
 		if (!q->to_const)
-			break;       /* both hold the same */
+			break; /* both hold the same */
 	}
 	return r;
 }

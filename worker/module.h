@@ -8,24 +8,30 @@
 #define MODULE_TEXT_MAX (256ull << 20)
 #define MODULE_PIECES_MAX 1024u
 
-/* A module as loaded for windows of at most 4 GiB, or for larger ones. Each has its own descriptor and constant bank. */
+/* A module as loaded for windows of at most 4 GiB, or for larger ones. Each has its own descriptor and constant bank.
+ */
 struct variant {
 	struct prepared *p;
 	CUmodule mod;
-	CUfunction *fn;              /* by position in result.kernels */
-	CUdeviceptr desc, bank;      /* ag_desc, ag_const (0: none) */
-	uint64_t extent;             /* what the descriptor says */
+	CUfunction *fn;         /* by position in result.kernels */
+	CUdeviceptr desc, bank; /* ag_desc, ag_const (0: none) */
+	uint64_t extent;        /* what the descriptor says */
 };
 
-struct func_attr { struct func_attr *next; uint32_t kernel; CUfunction_attribute attr; int value; };
+struct func_attr {
+	struct func_attr *next;
+	uint32_t kernel;
+	CUfunction_attribute attr;
+	int value;
+};
 
 struct module {
-	struct module *next;         /* all of the session's, unloaded ones included until they are idle */
+	struct module *next; /* all of the session's, unloaded ones included until they are idle */
 	ag_id id;
-	uint32_t number;             /* in descriptors and records */
+	uint32_t number; /* in descriptors and records */
 	bool loaded, zombie;
-	struct variant v[2];         /* narrow, wide */
-	uint8_t *text;               /* the private copy, for the other variant */
+	struct variant v[2]; /* narrow, wide */
+	uint8_t *text;       /* the private copy, for the other variant */
 	struct guard_input *in;
 	uint32_t npieces;
 	uint64_t data;

@@ -1,8 +1,9 @@
-/* objects.c - what creating and destroying an object means beyond the driver's call, for the handlers generated from api/cuda.lua.
+/* objects.c - what creating and destroying an object means beyond the driver's call, for the handlers generated from
+ * api/cuda.lua.
  *
- * Arrays are scrubbed before the program sees them: the driver gives freed memory to the next asker as it was.  Nothing is destroyed under
- * running work of the same session, and no object that another one reads: the context is everyone's, a fault in it ends them all.
- * Ids of nodes go with their graph: the driver's pointers behind them die with it.
+ * Arrays are scrubbed before the program sees them: the driver gives freed memory to the next asker as it was.  Nothing
+ * is destroyed under running work of the same session, and no object that another one reads: the context is everyone's,
+ * a fault in it ends them all. Ids of nodes go with their graph: the driver's pointers behind them die with it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,21 +11,27 @@
 #include "worker_calls.h"
 
 #define SCRUB_BYTES (1u << 20)
-#define GRAPH_DEPTH 16           /* child graphs within child graphs */
+#define GRAPH_DEPTH 16 /* child graphs within child graphs */
 
 /* --- arrays ------------------------------------------------------------------------------------------ */
 
 static size_t element_bytes(const CUDA_ARRAY3D_DESCRIPTOR *a)
 {
 	switch (a->Format) {
-	case CU_AD_FORMAT_UNSIGNED_INT8: case CU_AD_FORMAT_SIGNED_INT8: return a->NumChannels;
-	case CU_AD_FORMAT_UNSIGNED_INT16: case CU_AD_FORMAT_SIGNED_INT16: case CU_AD_FORMAT_HALF: return 2 * a->NumChannels;
-	case CU_AD_FORMAT_UNSIGNED_INT32: case CU_AD_FORMAT_SIGNED_INT32: case CU_AD_FORMAT_FLOAT: return 4 * a->NumChannels;
+	case CU_AD_FORMAT_UNSIGNED_INT8:
+	case CU_AD_FORMAT_SIGNED_INT8: return a->NumChannels;
+	case CU_AD_FORMAT_UNSIGNED_INT16:
+	case CU_AD_FORMAT_SIGNED_INT16:
+	case CU_AD_FORMAT_HALF: return 2 * a->NumChannels;
+	case CU_AD_FORMAT_UNSIGNED_INT32:
+	case CU_AD_FORMAT_SIGNED_INT32:
+	case CU_AD_FORMAT_FLOAT: return 4 * a->NumChannels;
 	default: return 0;
 	}
 }
 
-/* Zeroes a fresh array by copies from a block of zero rows.  Formats whose size is not known here cannot be scrubbed: not supported. */
+/* Zeroes a fresh array by copies from a block of zero rows.  Formats whose size is not known here cannot be scrubbed:
+ * not supported. */
 CUresult object_array_scrub(struct session *s, ag_id id, CUarray real)
 {
 	CUDA_ARRAY3D_DESCRIPTOR a;
@@ -44,8 +51,14 @@ CUresult object_array_scrub(struct session *s, ag_id id, CUarray real)
 	uint8_t *zero = calloc(rows, row);
 	if (!zero)
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	CUDA_MEMCPY3D c = { .srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = zero, .srcPitch = row, .srcHeight = rows,
-		.dstMemoryType = CU_MEMORYTYPE_ARRAY, .dstArray = real, .WidthInBytes = row, .Depth = 1 };
+	CUDA_MEMCPY3D c = { .srcMemoryType = CU_MEMORYTYPE_HOST,
+		            .srcHost = zero,
+		            .srcPitch = row,
+		            .srcHeight = rows,
+		            .dstMemoryType = CU_MEMORYTYPE_ARRAY,
+		            .dstArray = real,
+		            .WidthInBytes = row,
+		            .Depth = 1 };
 	for (c.dstZ = 0; !r && c.dstZ < depth; c.dstZ++) {
 		for (c.dstY = 0; !r && c.dstY < height; c.dstY += c.Height) {
 			c.Height = height - c.dstY < rows ? height - c.dstY : rows;
@@ -74,7 +87,8 @@ static bool array_used(const struct session *s, CUarray array)
 			if (!t->v[i].live)
 				continue;
 			uint64_t object = (uint64_t)(uintptr_t)t->v[i].real;
-			CUresult r = k ? s->d->cuSurfObjectGetResourceDesc(&d, object) : s->d->cuTexObjectGetResourceDesc(&d, object);
+			CUresult r = k ? s->d->cuSurfObjectGetResourceDesc(&d, object)
+			               : s->d->cuTexObjectGetResourceDesc(&d, object);
 			if (r || array_behind(&d) == array)
 				return true;
 		}
@@ -115,7 +129,8 @@ CUresult object_surface_gone(struct session *s, CUsurfObject real, struct ag_out
 
 /* --- graphs -------------------------------------------------------------------------------------------- */
 
-/* Takes an id out of the table and tells the client; ids beyond the reply's room are only lost to the client's numbering. */
+/* Takes an id out of the table and tells the client; ids beyond the reply's room are only lost to the client's
+ * numbering. */
 static void forget(struct session *s, enum ag_kind kind, const void *real, struct ag_out *out)
 {
 	ag_id id = session_find(s, kind, real);

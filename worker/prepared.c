@@ -1,7 +1,7 @@
 /* prepared.c - from client text to a loadable module: digest, memory, disk, else the guard's helper.
  *
- * One list for the whole worker, under one lock that is held only to search it.  Two sessions that bring the same new text at once both have it
- * made: the second result replaces nothing, it is simply another copy.
+ * One list for the whole worker, under one lock that is held only to search it.  Two sessions that bring the same new
+ * text at once both have it made: the second result replaces nothing, it is simply another copy.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 #include "session.h"
 
 #define GATES_MAX 64u
-#define KEPT_MAX 128u                /* unused entries kept in memory */
+#define KEPT_MAX 128u /* unused entries kept in memory */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct prepared *all;
@@ -83,7 +83,8 @@ const struct verify_kernel *prepared_verdict(const struct prepared *p, uint32_t 
 	return NULL;
 }
 
-/* The parts of a result that decide what a launch does must agree with the verifier, which read them from the text itself. */
+/* The parts of a result that decide what a launch does must agree with the verifier, which read them from the text
+ * itself. */
 static bool agrees(const struct worker *w, const struct prepared *p)
 {
 	if (w->unguarded)
@@ -129,7 +130,8 @@ static void describe(const struct worker *w, const struct guard_input *in, uint3
 }
 
 /* Everything the result depends on. */
-static void name(const struct worker *w, const struct guard_input *in, uint32_t n, const struct request *q, uint8_t out[DIGEST_BYTES])
+static void name(const struct worker *w, const struct guard_input *in, uint32_t n, const struct request *q,
+                 uint8_t out[DIGEST_BYTES])
 {
 	const struct guard_options *o = &q->opt;
 	struct digest d;
@@ -138,8 +140,8 @@ static void name(const struct worker *w, const struct guard_input *in, uint32_t 
 	digest_text(&d, AG_BUILD_ID, strlen(AG_BUILD_ID));
 	digest_u64(&d, GUARD_VERSION);
 	digest_u64(&d, (uint64_t)o->target_sm);
-	digest_u64(&d, (uint64_t)o->wide | (uint64_t)o->report << 1 | (uint64_t)o->fence << 2 | (uint64_t)o->poll << 3
-	           | (uint64_t)(w->has_ptxas && !w->soft) << 4);
+	digest_u64(&d, (uint64_t)o->wide | (uint64_t)o->report << 1 | (uint64_t)o->fence << 2 | (uint64_t)o->poll << 3 |
+	                       (uint64_t)(w->has_ptxas && !w->soft) << 4);
 	digest_u64(&d, (uint64_t)w->driver_version);
 	digest_text(&d, guard_runtime_ptx, guard_runtime_ptx_len);
 	for (uint32_t i = 0; i < o->ngates; i++)
@@ -152,14 +154,15 @@ static void name(const struct worker *w, const struct guard_input *in, uint32_t 
 	digest_end(&d, out);
 }
 
-static bool make(struct worker *w, const struct guard_input *in, uint32_t n, const struct request *q, struct prepared *p, char why[512])
+static bool make(struct worker *w, const struct guard_input *in, uint32_t n, const struct request *q,
+                 struct prepared *p, char why[512])
 {
 	char *composed = NULL;
 	void *cubin = NULL;
 	size_t composed_len = 0, cubin_len = 0;
 	bool compile = w->has_ptxas && !w->soft;
-	int r = guard_helper_run(w->helper, in, n, &q->opt, q->ptx, q->nptx, compile, &p->result, &p->verdict, &composed, &composed_len, &cubin,
-	                         &cubin_len, why);
+	int r = guard_helper_run(w->helper, in, n, &q->opt, q->ptx, q->nptx, compile, &p->result, &p->verdict,
+	                         &composed, &composed_len, &cubin, &cubin_len, why);
 
 	if (r) {
 		free(composed);
@@ -200,7 +203,7 @@ struct prepared *prepared_get(struct worker *w, const struct guard_input *in, ui
 	}
 	memcpy(p->digest, digest, sizeof digest);
 	bool stored = cache_read(digest, p);
-	if (!stored) {               /* a damaged file may have been read in part */
+	if (!stored) { /* a damaged file may have been read in part */
 		guard_result_free(&p->result);
 		verify_free(&p->verdict);
 		free(p->code);

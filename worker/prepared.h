@@ -1,4 +1,5 @@
-/* prepared.h - guarded and compiled modules, shared by all sessions that load the same text; kept in memory and on disk by digest. */
+/* prepared.h - guarded and compiled modules, shared by all sessions that load the same text; kept in memory and on disk
+ * by digest. */
 #ifndef AG_WORKER_PREPARED_H
 #define AG_WORKER_PREPARED_H
 
@@ -8,24 +9,25 @@
 
 struct worker;
 
-struct prepared {                    /* immutable once made */
+struct prepared { /* immutable once made */
 	struct prepared *next;
 	uint8_t digest[DIGEST_BYTES];
-	unsigned refs;               /* under the cache's lock */
-	uint64_t used;               /* for forgetting the oldest */
-	struct guard_result result;  /* names, variables, images; its text is empty */
-	struct guard_verdict verdict;/* verifier's facts; empty in an unguarded worker */
-	char *code;                  /* cubin, or composed PTX with a NUL after it */
+	unsigned refs;                /* under the cache's lock */
+	uint64_t used;                /* for forgetting the oldest */
+	struct guard_result result;   /* names, variables, images; its text is empty */
+	struct guard_verdict verdict; /* verifier's facts; empty in an unguarded worker */
+	char *code;                   /* cubin, or composed PTX with a NUL after it */
 	size_t code_len;
 	bool is_cubin;
 };
 
-/* The module of these texts, from memory, from disk, or made in the guard's helper. NULL: why (one printable line) says why not. */
+/* The module of these texts, from memory, from disk, or made in the guard's helper. NULL: why (one printable line) says
+ * why not. */
 struct prepared *prepared_get(struct worker *w, const struct guard_input *in, uint32_t n, bool wide, char why[512]);
 void prepared_put(struct prepared *p);
 
 /* cache.c: files. */
-bool cache_read(const uint8_t digest[DIGEST_BYTES], struct prepared *p);       /* fills result, verdict, code */
+bool cache_read(const uint8_t digest[DIGEST_BYTES], struct prepared *p); /* fills result, verdict, code */
 void cache_write(const struct prepared *p);
 
 /* What a launch needs of a kernel: the verifier's word. NULL: no such kernel in the verdict. */

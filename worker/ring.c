@@ -1,8 +1,8 @@
 /* ring.c - the only reader of ring bytes.
  *
- * The client can change anything in the segment at any moment.  So: each 8-byte head word is read once, each message is copied once into
- * r->msg and its head is then replaced by what was judged; positions are the worker's own; `head` only ever says how far the client claims to
- * have written.
+ * The client can change anything in the segment at any moment.  So: each 8-byte head word is read once, each message is
+ * copied once into r->msg and its head is then replaced by what was judged; positions are the worker's own; `head` only
+ * ever says how far the client claims to have written.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -82,7 +82,8 @@ static bool anything(const struct ring *r)
 	return atomic_load_explicit(&r->shm->head, memory_order_seq_cst) != r->tail;
 }
 
-/* Spinning pays while messages follow each other closely: its length doubles when it was enough and halves when it was not. */
+/* Spinning pays while messages follow each other closely: its length doubles when it was enough and halves when it was
+ * not. */
 bool ring_wait(struct ring *r, unsigned timeout_ms, const _Atomic int *stop)
 {
 	if (anything(r))

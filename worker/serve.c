@@ -1,7 +1,7 @@
 /* serve.c - permit, check, invoke, reply: one message at a time, out of private memory.
  *
- * The permit table (generated) says by operation which session states allow it, whether it must carry a slot, and its sizes; what it does not
- * name ends the session.  Replies are built in private memory and only written to the segment.
+ * The permit table (generated) says by operation which session states allow it, whether it must carry a slot, and its
+ * sizes; what it does not name ends the session.  Replies are built in private memory and only written to the segment.
  */
 #include <linux/futex.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* service.c - protected services: opened with the worker, told of clients, and the gates that client kernels may call.
  *
- * Slot i of the gates table (device memory of the worker's own, guard_desc.gates) holds service i's device state; 0 where it did not open.
+ * Slot i of the gates table (device memory of the worker's own, guard_desc.gates) holds service i's device state; 0
+ * where it did not open.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,12 +11,13 @@
 
 #define SERVICES_MAX 64u
 
-static struct { bool open; void *self; CUdeviceptr state; } running[SERVICES_MAX];
+static struct {
+	bool open;
+	void *self;
+	CUdeviceptr state;
+} running[SERVICES_MAX];
 
-static uint32_t count(void)
-{
-	return ag_service_count < SERVICES_MAX ? ag_service_count : SERVICES_MAX;
-}
+static uint32_t count(void) { return ag_service_count < SERVICES_MAX ? ag_service_count : SERVICES_MAX; }
 
 void services_open(struct worker *w)
 {
@@ -92,7 +94,8 @@ void services_status(struct worker *w, void (*line)(void *, const char *), void 
 		}
 		if (a->status)
 			a->status(running[i].self, text, sizeof text);
-		snprintf(all, sizeof all, "service %s: open, state 0x%llx, %s%s%s", a->name, (unsigned long long)running[i].state, text, text[0] ? ", " : "",
+		snprintf(all, sizeof all, "service %s: open, state 0x%llx, %s%s%s", a->name,
+		         (unsigned long long)running[i].state, text, text[0] ? ", " : "",
 		         a->selfcheck(running[i].self) ? "DAMAGED" : "intact");
 		line(arg, all);
 	}
@@ -106,9 +109,10 @@ static bool named_in(const char *gate, const char *const *texts, const size_t *l
 	return false;
 }
 
-/* Only what a module names is linked to it: a gate costs nothing where it is not used. Whether it is really called is for the guard to say. */
-uint32_t services_gates(const struct worker *w, const char *const *texts, const size_t *lens, uint32_t n, struct guard_gate *gates, uint32_t max,
-                        const char **ptx, uint32_t *nptx)
+/* Only what a module names is linked to it: a gate costs nothing where it is not used. Whether it is really called is
+ * for the guard to say. */
+uint32_t services_gates(const struct worker *w, const char *const *texts, const size_t *lens, uint32_t n,
+                        struct guard_gate *gates, uint32_t max, const char **ptx, uint32_t *nptx)
 {
 	uint32_t used = 0;
 
@@ -122,7 +126,9 @@ uint32_t services_gates(const struct worker *w, const char *const *texts, const 
 		if (!any || used + v->ngates > max || *nptx == max)
 			continue;
 		for (uint32_t g = 0; g < v->ngates; g++) {
-			gates[used] = (struct guard_gate){ .name = v->gates[g].name, .nparams = v->gates[g].nparams, .ret = v->gates[g].ret };
+			gates[used] = (struct guard_gate){ .name = v->gates[g].name,
+				                           .nparams = v->gates[g].nparams,
+				                           .ret = v->gates[g].ret };
 			memcpy(gates[used].params, v->gates[g].params, sizeof gates[used].params);
 			used++;
 		}

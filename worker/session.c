@@ -1,8 +1,9 @@
 /* session.c - the life of a session, on its own thread: peer check, handshake, service, teardown.
  *
- * Everything a session owns is released in session_teardown() in one fixed order, whatever ended it: the client's exit, its death in the middle of a
- * message, a malformed message, the worker's own end.  Nothing here waits for a client longer than HELLO_MS, and nothing of another session
- * is touched.  Work that does not end when told to (DRAIN_MS) keeps its window: its address range is lost, never reused under a running kernel.
+ * Everything a session owns is released in session_teardown() in one fixed order, whatever ended it: the client's exit,
+ * its death in the middle of a message, a malformed message, the worker's own end.  Nothing here waits for a client
+ * longer than HELLO_MS, and nothing of another session is touched.  Work that does not end when told to (DRAIN_MS)
+ * keeps its window: its address range is lost, never reused under a running kernel.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,8 +23,8 @@
 #include "session.h"
 
 #define HELLO_MS 10000
-#define END_MS 10000                 /* for the session's work to end, once its kernels are told to */
-#define OFFERS 8                     /* windows offered to one client */
+#define END_MS 10000 /* for the session's work to end, once its kernels are told to */
+#define OFFERS 8     /* windows offered to one client */
 
 void session_log(const struct session *s, const char *fmt, ...)
 {
@@ -135,8 +136,8 @@ static bool make_segment(struct session *s)
 
 	s->shm_bytes = reply_off + (size_t)AG_SLOTS * AG_REPLY_BYTES;
 	s->shm_fd = memfd_create("agileos-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (s->shm_fd < 0 || ftruncate(s->shm_fd, (off_t)s->shm_bytes)
-	    || fcntl(s->shm_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+	if (s->shm_fd < 0 || ftruncate(s->shm_fd, (off_t)s->shm_bytes) ||
+	    fcntl(s->shm_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
 		return false;
 	void *at = mmap(NULL, s->shm_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, s->shm_fd, 0);
 	s->ring.msg = malloc(AG_MSG_MAX);
@@ -169,9 +170,14 @@ static bool send_welcome(struct session *s, int host_fd)
 {
 	struct ag_welcome m;
 	int fds[2] = { s->shm_fd, host_fd };
-	union { struct cmsghdr h; char room[CMSG_SPACE(sizeof fds)]; } control;
+	union {
+		struct cmsghdr h;
+		char room[CMSG_SPACE(sizeof fds)];
+	} control;
 	struct iovec iov = { &m, sizeof m };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.room };
+	struct msghdr mh = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.room
+	};
 
 	welcome_header(&m);
 	m.session = s->number;
@@ -260,8 +266,8 @@ static void serve(struct session *s)
 static void destroy_objects(struct session *s)
 {
 	const struct ag_driver *d = s->d;
-	static const enum ag_kind order[] = { AG_K_GRAPHEXEC, AG_K_GRAPH, AG_K_TEXTURE, AG_K_SURFACE, AG_K_MIPMAP, AG_K_ARRAY, AG_K_LINK,
-		AG_K_MEMPOOL, AG_K_EVENT };
+	static const enum ag_kind order[] = { AG_K_GRAPHEXEC, AG_K_GRAPH, AG_K_TEXTURE, AG_K_SURFACE, AG_K_MIPMAP,
+		                              AG_K_ARRAY,     AG_K_LINK,  AG_K_MEMPOOL, AG_K_EVENT };
 
 	for (size_t o = 0; o < sizeof order / sizeof *order; o++) {
 		struct table *t = &s->table[order[o]];
@@ -284,7 +290,8 @@ static void destroy_objects(struct session *s)
 	}
 }
 
-/* Tells the session's kernels to end. The worker's own stream has a priority no client has: it does not queue behind their work. */
+/* Tells the session's kernels to end. The worker's own stream has a priority no client has: it does not queue behind
+ * their work. */
 static void kill_work(struct session *s)
 {
 	CUresult r = s->d->cuStreamWriteValue32_v2(s->w->control, s->kill, 1, 0);
@@ -363,7 +370,7 @@ static bool prepare(struct session *s)
 	s->kill = s->w->kill + (CUdeviceptr)s->k * KILL_STRIDE;
 	CUresult r = s->d->cuStreamWriteValue32_v2(s->w->control, s->kill, 0, 0);
 	if (!r)
-		r = textures_attach(s);   /* waits for the flag too */
+		r = textures_attach(s); /* waits for the flag too */
 	if (!r)
 		r = streams_open(s);
 	if (r) {
@@ -425,7 +432,8 @@ static void live(struct session *s)
 		refuse(s->sock, CUDA_ERROR_OUT_OF_MEMORY, "no memory for the ring");
 	else if (agree_on_window(s) && prepare(s)) {
 		if (w->unguarded)
-			session_log(s, "WARNING: this worker runs UNGUARDED: any client's kernels can read and write everything");
+			session_log(s, "WARNING: this worker runs UNGUARDED: any client's kernels can read and write "
+			               "everything");
 		watch(s);
 		serve(s);
 	}

@@ -1,7 +1,8 @@
 /* session.h - inside the worker: the process, its sessions, and what belongs to each.
  *
- * struct worker is the process's one.  A struct session belongs to its thread; other threads read only the fields marked "shared" and the
- * atomics.  Lock order: there is one lock, worker.lock, for the list of sessions and the windows' numbers; nobody holds it while calling the driver.
+ * struct worker is the process's one.  A struct session belongs to its thread; other threads read only the fields
+ * marked "shared" and the atomics.  Lock order: there is one lock, worker.lock, for the list of sessions and the
+ * windows' numbers; nobody holds it while calling the driver.
  */
 #ifndef AG_WORKER_SESSION_H
 #define AG_WORKER_SESSION_H
@@ -19,8 +20,17 @@
 
 #define TABLE_INDEX_MAX (1u << 20)
 
-struct entry { uint32_t gen; bool live; void *real; void *obj; };  /* real: the driver's handle; obj: ours, may be NULL */
-struct table { struct entry *v; uint32_t n, cap; uint32_t live; };
+struct entry {
+	uint32_t gen;
+	bool live;
+	void *real;
+	void *obj;
+}; /* real: the driver's handle; obj: ours, may be NULL */
+struct table {
+	struct entry *v;
+	uint32_t n, cap;
+	uint32_t live;
+};
 
 bool table_free_id(const struct table *t, enum ag_kind kind, ag_id id);
 const struct entry *table_find(const struct table *t, enum ag_kind kind, ag_id id);
@@ -31,78 +41,81 @@ void table_clear(struct table *t);
 /* --- the ring (ring.c) ------------------------------------------------------------------------ */
 
 struct ring {
-	struct ag_shm *shm;          /* hostile */
-	const uint8_t *base;         /* the ring's bytes; hostile */
-	uint32_t bytes;              /* power of two, the worker's own copy */
-	uint64_t tail;               /* own position */
-	uint32_t spin_ns, spin_max;  /* how long to spin before the next sleep */
-	uint8_t *msg;                /* AG_MSG_MAX bytes, private */
+	struct ag_shm *shm;         /* hostile */
+	const uint8_t *base;        /* the ring's bytes; hostile */
+	uint32_t bytes;             /* power of two, the worker's own copy */
+	uint64_t tail;              /* own position */
+	uint32_t spin_ns, spin_max; /* how long to spin before the next sleep */
+	uint8_t *msg;               /* AG_MSG_MAX bytes, private */
 };
 
 enum ring_result { RING_EMPTY, RING_MESSAGE, RING_BAD };
-/* Copies the next message into r->msg and moves on. RING_BAD: the ring holds what no correct client writes; why says what. */
+/* Copies the next message into r->msg and moves on. RING_BAD: the ring holds what no correct client writes; why says
+ * what. */
 enum ring_result ring_next(struct ring *r, const char **why);
-/* Waits up to timeout_ms for bytes; spins first, then sleeps on the doorbell. true: something is there. `stop` non-zero ends it. */
+/* Waits up to timeout_ms for bytes; spins first, then sleeps on the doorbell. true: something is there. `stop` non-zero
+ * ends it. */
 bool ring_wait(struct ring *r, unsigned timeout_ms, const _Atomic int *stop);
-void ring_wake(struct ag_shm *shm);      /* from another thread: makes ring_wait look at `stop` */
+void ring_wake(struct ag_shm *shm); /* from another thread: makes ring_wait look at `stop` */
 
 /* --- streams, events, held-back work (stream.c, defer.c) --------------------------------------- */
 
 struct deferred;
 struct stream {
-	struct stream *next;         /* list of all of the session's */
+	struct stream *next; /* list of all of the session's */
 	ag_id id;
 	CUstream real;
-	CUevent mark;                /* for joins; created when first needed */
-	bool blocking;               /* orders with the legacy stream */
-	bool legacy, queue_only;     /* queue_only: holds back session-wide signals, never work of its own */
-	bool zombie;                 /* destroyed by the client, still has work held back */
-	bool capturing;              /* between begin and end of a capture: nothing real runs */
-	bool active;                 /* has work that no session-wide join has covered */
-	bool dirty;                  /* blocking: has work that the legacy stream has not waited for */
-	uint64_t legacy_seen;        /* blocking: what it has waited for of the legacy stream */
-	uint32_t workspace;          /* cooperative launches: slot in the scratch granule, 0: none yet */
+	CUevent mark;            /* for joins; created when first needed */
+	bool blocking;           /* orders with the legacy stream */
+	bool legacy, queue_only; /* queue_only: holds back session-wide signals, never work of its own */
+	bool zombie;             /* destroyed by the client, still has work held back */
+	bool capturing;          /* between begin and end of a capture: nothing real runs */
+	bool active;             /* has work that no session-wide join has covered */
+	bool dirty;              /* blocking: has work that the legacy stream has not waited for */
+	uint64_t legacy_seen;    /* blocking: what it has waited for of the legacy stream */
+	uint32_t workspace;      /* cooperative launches: slot in the scratch granule, 0: none yet */
 	struct deferred *head, *last;
 };
 
 struct event {
-	struct event *next;          /* zombies */
+	struct event *next; /* zombies */
 	ag_id id;
 	CUevent real;
 	bool timing, recorded;
-	struct stream *pending;      /* a record of it is held back there ... */
-	uint64_t pending_seq;        /* ... as this number */
-	uint64_t newest;             /* number of the latest record the program made */
+	struct stream *pending; /* a record of it is held back there ... */
+	uint64_t pending_seq;   /* ... as this number */
+	uint64_t newest;        /* number of the latest record the program made */
 };
 
 struct streams {
 	struct stream legacy, joinq;
-	struct stream *all;          /* legacy and joinq included */
-	CUstream join;               /* real stream of session-wide joins, created when first needed */
-	uint64_t legacy_work;        /* counts the legacy stream's operations */
-	uint64_t legacy_marked;      /* legacy_work when legacy.mark was last recorded */
-	uint64_t seq;                /* numbers held-back messages */
-	unsigned held;               /* streams with something held back */
-	unsigned captures;           /* streams that capture */
+	struct stream *all;     /* legacy and joinq included */
+	CUstream join;          /* real stream of session-wide joins, created when first needed */
+	uint64_t legacy_work;   /* counts the legacy stream's operations */
+	uint64_t legacy_marked; /* legacy_work when legacy.mark was last recorded */
+	uint64_t seq;           /* numbers held-back messages */
+	unsigned held;          /* streams with something held back */
+	unsigned captures;      /* streams that capture */
 	uint64_t deferred_bytes;
-	struct stream *flushing;     /* a held-back message of this stream is running ... */
-	uint64_t flushing_seq;       /* ... with this number */
+	struct stream *flushing; /* a held-back message of this stream is running ... */
+	uint64_t flushing_seq;   /* ... with this number */
 	struct event *zombie_events;
-	struct module *modules;      /* all of them, unloaded ones that are still busy included */
+	struct module *modules; /* all of them, unloaded ones that are still busy included */
 };
 
-#define DEFERRED_MAX (256ull << 20)      /* bytes of messages a session may have held back */
+#define DEFERRED_MAX (256ull << 20) /* bytes of messages a session may have held back */
 
 CUresult streams_open(struct session *s);
-void streams_close(struct session *s);   /* destroys what the table does not own */
+void streams_close(struct session *s); /* destroys what the table does not own */
 struct stream *stream_find(const struct session *s, ag_id id);
 /* Prepares the stream for an operation: waits, on the GPU, for what CUDA's legacy-stream rules order before it. */
 CUresult stream_order(struct session *s, struct stream *st);
 /* A real stream that has waited for everything the session submitted. */
 CUresult stream_join(struct session *s, CUstream *out);
-/* Waits on the host until none of the session's streams has work. false: not within ms (UINT_MAX: for ever, or until the session ends). */
+/* Waits on the host until none of the session's streams has work. false: not within ms (UINT_MAX: for ever, or until
+ * the session ends). */
 bool streams_drain(struct session *s, unsigned ms);
-void streams_reap(struct session *s);    /* frees destroyed streams that have become idle */
+void streams_reap(struct session *s); /* frees destroyed streams that have become idle */
 void event_free(struct session *s, struct event *e);
 struct event *event_find(const struct session *s, ag_id id);
 
@@ -111,14 +124,14 @@ bool defer_needed(const struct session *s, uint16_t op, const void *msg, const s
 CUresult defer_message(struct session *s, uint16_t op, const void *msg, uint32_t bytes, const struct permit *p);
 CUresult defer_ticket(struct session *s, struct stream *st, uint64_t ticket);
 bool defer_has_ticket(const struct session *s, uint64_t ticket);
-CUresult defer_ticket_done(struct session *s, uint64_t ticket);   /* runs what became free; AG_MALFORMED as serve's */
+CUresult defer_ticket_done(struct session *s, uint64_t ticket); /* runs what became free; AG_MALFORMED as serve's */
 void defer_drop_all(struct session *s);
 
 /* --- modules (module.c, launch.c, cache.c) ------------------------------------------------------ */
 
 struct module;
-void modules_sweep(struct session *s);   /* frees those unloaded while messages were held back */
-void modules_free(struct session *s);    /* all of them */
+void modules_sweep(struct session *s); /* frees those unloaded while messages were held back */
+void modules_free(struct session *s);  /* all of them */
 
 /* --- sessions ---------------------------------------------------------------------------------- */
 
@@ -127,18 +140,18 @@ struct worker {
 	const struct ag_driver *d;
 	CUcontext ctx;
 	CUdevice dev;
-	int sm;                      /* 90 */
+	int sm; /* 90 */
 	int driver_version;
 	bool soft, unguarded, private_mode;
 	struct guard_helper *helper;
 	bool has_ptxas;
 	struct ag_device_info info;
-	CUstream control;            /* highest priority, the worker's own: kill flags */
-	CUdeviceptr kill;            /* KILL_STRIDE bytes per window number */
-	uint8_t *records;            /* pinned, RECORDS_STRIDE per window number */
-	CUdeviceptr gates;           /* u64 per service */
-	CUdeviceptr textures;        /* TEXTURES handles per window number */
-	CUarray no_array;            /* one zero, and its texture: what a handle that names nothing names */
+	CUstream control;     /* highest priority, the worker's own: kill flags */
+	CUdeviceptr kill;     /* KILL_STRIDE bytes per window number */
+	uint8_t *records;     /* pinned, RECORDS_STRIDE per window number */
+	CUdeviceptr gates;    /* u64 per service */
+	CUdeviceptr textures; /* TEXTURES handles per window number */
+	CUarray no_array;     /* one zero, and its texture: what a handle that names nothing names */
 	CUtexObject no_texture;
 	uid_t uid;
 	gid_t group;
@@ -146,7 +159,7 @@ struct worker {
 	int listen_fd, wake_fd;
 	char socket_path[108];
 	struct timespec started;
-	_Atomic int dead;            /* CUresult of the context, once it died */
+	_Atomic int dead; /* CUresult of the context, once it died */
 	_Atomic int stopping;
 	_Atomic uint64_t ended_sessions, total_launches, total_faults;
 
@@ -154,44 +167,44 @@ struct worker {
 	struct session *sessions;
 	unsigned nsessions;
 	uint32_t next_number;
-	uint64_t windows;            /* bit k: number k is in use or lost */
+	uint64_t windows; /* bit k: number k is in use or lost */
 };
 extern struct worker the_worker;
 
 #define KILL_STRIDE 256u
 #define RECORDS_STRIDE 4096u
-#define TEXTURES 4096u           /* textures and surfaces of a session together */
+#define TEXTURES 4096u /* textures and surfaces of a session together */
 
 struct session {
-	struct session *next;        /* under worker.lock */
+	struct session *next; /* under worker.lock */
 	struct worker *w;
 	const struct ag_driver *d;
 	uint32_t number;
 	pid_t pid;
 	uid_t uid;
-	char program[64];            /* printable */
+	char program[64]; /* printable */
 	struct timespec started;
 	int sock;
-	bool polled;                 /* the main thread watches sock */
-	_Atomic int hangup;          /* shared: the client is gone, or the worker is ending */
-	_Atomic bool serving;        /* shared: shm may be woken */
+	bool polled;          /* the main thread watches sock */
+	_Atomic int hangup;   /* shared: the client is gone, or the worker is ending */
+	_Atomic bool serving; /* shared: shm may be woken */
 	struct ag_shm *shm;
 	size_t shm_bytes;
 	int shm_fd;
 	struct ring ring;
-	uint8_t *replies;            /* in shm */
-	struct window *win;          /* NULL until the handshake made one */
-	unsigned k;                  /* window number */
-	uint64_t host;               /* first host chunk */
+	uint8_t *replies;   /* in shm */
+	struct window *win; /* NULL until the handshake made one */
+	unsigned k;         /* window number */
+	uint64_t host;      /* first host chunk */
 	enum ag_state state;
-	CUresult fault;              /* sticky, state FAULTED */
+	CUresult fault; /* sticky, state FAULTED */
 	struct table table[AG_K_COUNT];
 	struct streams st;
 	struct guard_records *records;
 	CUdeviceptr kill, textures;
 	uint32_t next_module;
-	CUstream loader;             /* module loading; created when first needed */
-	uint64_t attached;           /* bit i: service i knows this client */
+	CUstream loader;   /* module loading; created when first needed */
+	uint64_t attached; /* bit i: service i knows this client */
 	_Atomic uint64_t launches, device_bytes, host_bytes, messages, faults;
 };
 
@@ -199,14 +212,14 @@ struct session {
 CUresult session_loader(struct session *s);
 CUresult textures_open(struct worker *w);
 void textures_close(struct worker *w);
-CUresult textures_attach(struct session *s);           /* an empty table */
-CUresult texture_name(struct session *s, ag_id id, uint64_t handle);   /* kernels may use it from now on */
-CUresult texture_unname(struct session *s, ag_id id);  /* not any more; kernels that did must have ended */
+CUresult textures_attach(struct session *s);                         /* an empty table */
+CUresult texture_name(struct session *s, ag_id id, uint64_t handle); /* kernels may use it from now on */
+CUresult texture_unname(struct session *s, ag_id id); /* not any more; kernels that did must have ended */
 
 /* session.c: a connected socket, on its own thread, to the end. */
 void session_run(struct worker *w, int sock);
-void session_teardown(struct session *s);              /* ends its work, then releases all it owned, in a fixed order */
-void session_ended(struct session *s, CUresult why);   /* every call of the client returns this from now on */
+void session_teardown(struct session *s);            /* ends its work, then releases all it owned, in a fixed order */
+void session_ended(struct session *s, CUresult why); /* every call of the client returns this from now on */
 
 /* serve.c: one private message. false: the session ends. */
 bool serve_message(struct session *s, const uint8_t *msg);
@@ -214,19 +227,19 @@ bool serve_message(struct session *s, const uint8_t *msg);
 CUresult serve_act(struct session *s, const struct permit *p, const uint8_t *msg, void *rep, struct ag_out *out);
 
 /* graph.c, objects.c */
-void graph_refresh(struct session *s);   /* which streams capture now */
-void graph_abandon(struct session *s, struct stream *st);   /* ends its capture; what it made goes */
-bool graph_pins(const struct session *s);   /* graphs may name modules and events: none of them goes now */
+void graph_refresh(struct session *s);                    /* which streams capture now */
+void graph_abandon(struct session *s, struct stream *st); /* ends its capture; what it made goes */
+bool graph_pins(const struct session *s); /* graphs may name modules and events: none of them goes now */
 
 /* fault.c: looks whether kernels left records; enters FAULTED and logs. Cheap when there are none. */
 void fault_poll(struct session *s);
 CUresult fault_code(uint32_t kind);
 bool fault_kernel_name(const struct session *s, uint32_t module, uint32_t kernel, char *name, size_t bytes);
-bool context_error(CUresult r);                        /* codes after which no call in the context works */
+bool context_error(CUresult r); /* codes after which no call in the context works */
 void context_died(struct worker *w, CUresult r);
 
 /* driver.c, device.c */
-int driver_open(struct worker *w, const char *which);  /* "auto", "gpu", "soft"; -1 with a line on stderr */
+int driver_open(struct worker *w, const char *which); /* "auto", "gpu", "soft"; -1 with a line on stderr */
 void driver_close(struct worker *w);
 void device_snapshot(struct worker *w);
 
@@ -237,8 +250,8 @@ void services_attach(struct session *s);
 void services_detach(struct session *s);
 void services_status(struct worker *w, void (*line)(void *, const char *), void *arg);
 /* The gates that some text names: their descriptions, and the device texts of their services. At most `max` of each. */
-uint32_t services_gates(const struct worker *w, const char *const *texts, const size_t *lens, uint32_t n, struct guard_gate *gates, uint32_t max,
-                        const char **ptx, uint32_t *nptx);
+uint32_t services_gates(const struct worker *w, const char *const *texts, const size_t *lens, uint32_t n,
+                        struct guard_gate *gates, uint32_t max, const char **ptx, uint32_t *nptx);
 
 /* status.c */
 void status_send(struct worker *w, int sock);

@@ -14,7 +14,10 @@
 
 #define LINES_MAX 256
 
-struct page { char *line[LINES_MAX]; unsigned n; };
+struct page {
+	char *line[LINES_MAX];
+	unsigned n;
+};
 
 static void add(struct page *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void add(struct page *p, const char *fmt, ...)
@@ -29,10 +32,7 @@ static void add(struct page *p, const char *fmt, ...)
 	va_end(ap);
 }
 
-static void add_line(void *arg, const char *line)
-{
-	add(arg, "%s", line);
-}
+static void add_line(void *arg, const char *line) { add(arg, "%s", line); }
 
 static long seconds_since(const struct timespec *t)
 {
@@ -60,15 +60,17 @@ static void compose(struct worker *w, struct page *p)
 		faults += s->faults;
 		n += s->serving;
 	}
-	add(p, "clients %u, ended %llu, kernels %llu, faults %llu", n, (unsigned long long)w->ended_sessions, (unsigned long long)launches,
-	    (unsigned long long)faults);
+	add(p, "clients %u, ended %llu, kernels %llu, faults %llu", n, (unsigned long long)w->ended_sessions,
+	    (unsigned long long)launches, (unsigned long long)faults);
 	if (n)
-		add(p, "%8s %8s %-20s %8s %12s %10s %10s %7s", "client", "pid", "program", "up s", "device MiB", "host MiB", "kernels", "faults");
+		add(p, "%8s %8s %-20s %8s %12s %10s %10s %7s", "client", "pid", "program", "up s", "device MiB",
+		    "host MiB", "kernels", "faults");
 	for (struct session *s = w->sessions; s; s = s->next)
 		if (s->serving)
-			add(p, "%8u %8d %-20s %8ld %12llu %10llu %10llu %7llu", s->number, (int)s->pid, s->program, seconds_since(&s->started),
-			    (unsigned long long)(s->device_bytes / mib), (unsigned long long)(s->host_bytes / mib),
-			    (unsigned long long)s->launches, (unsigned long long)s->faults);
+			add(p, "%8u %8d %-20s %8ld %12llu %10llu %10llu %7llu", s->number, (int)s->pid, s->program,
+			    seconds_since(&s->started), (unsigned long long)(s->device_bytes / mib),
+			    (unsigned long long)(s->host_bytes / mib), (unsigned long long)s->launches,
+			    (unsigned long long)s->faults);
 	pthread_mutex_unlock(&w->lock);
 	services_status(w, add_line, p);
 }
@@ -97,7 +99,8 @@ int status_main(int argc, char **argv)
 	const char *named = argc > 2 && strcmp(argv[1], "--socket") == 0 ? argv[2] : NULL;
 
 	if ((argc > 1 && !named) || !socket_find(named, path)) {
-		fprintf(stderr, argc > 1 && !named ? "usage: agileos status [--socket PATH]\n" : "agileos: no worker's socket is known\n");
+		fprintf(stderr, argc > 1 && !named ? "usage: agileos status [--socket PATH]\n"
+		                                   : "agileos: no worker's socket is known\n");
 		return 2;
 	}
 	int s = socket_connect(path);

@@ -1,12 +1,13 @@
 /* stream.c - a session's streams and events, and CUDA's legacy default stream among them.
  *
- * All sessions share one context, so no session may use the context's own legacy stream: every real stream is non-blocking, and a session's legacy
- * stream is one of them.  What CUDA orders implicitly is ordered here by events, among this session's streams only:
- *   an operation on the legacy stream waits for the work of the blocking streams;
- *   an operation on a blocking stream waits for the legacy stream's work before it.
- * `dirty` and `legacy_seen` remember what has been waited for, so that a session that uses one stream pays nothing.
+ * All sessions share one context, so no session may use the context's own legacy stream: every real stream is
+ * non-blocking, and a session's legacy stream is one of them.  What CUDA orders implicitly is ordered here by events,
+ * among this session's streams only: an operation on the legacy stream waits for the work of the blocking streams; an
+ * operation on a blocking stream waits for the legacy stream's work before it. `dirty` and `legacy_seen` remember what
+ * has been waited for, so that a session that uses one stream pays nothing.
  *
- * The GPU never waits for a client here: only for events that are already recorded.  What depends on a client is held back in defer.c.
+ * The GPU never waits for a client here: only for events that are already recorded.  What depends on a client is held
+ * back in defer.c.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -125,10 +126,7 @@ struct stream *stream_find(const struct session *s, ag_id id)
 	return NULL;
 }
 
-bool session_stream_ok(const struct session *s, ag_id id)
-{
-	return stream_find(s, id) != NULL;
-}
+bool session_stream_ok(const struct session *s, ag_id id) { return stream_find(s, id) != NULL; }
 
 CUstream session_stream(struct session *s, ag_id id)
 {
@@ -290,7 +288,8 @@ bool streams_drain(struct session *s, unsigned ms)
 
 /* --- stream messages ------------------------------------------------------------------------------------ */
 
-CUresult check_stream_create(const struct session *s, const struct msg_stream_create *m, const void *tail, uint32_t ntail)
+CUresult check_stream_create(const struct session *s, const struct msg_stream_create *m, const void *tail,
+                             uint32_t ntail)
 {
 	(void)tail, (void)ntail;
 	if (!session_id_free(s, AG_K_STREAM, m->stream))
@@ -298,7 +297,8 @@ CUresult check_stream_create(const struct session *s, const struct msg_stream_cr
 	return m->flags & ~STREAM_FLAGS ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }
 
-CUresult invoke_stream_create(struct session *s, const struct msg_stream_create *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_stream_create(struct session *s, const struct msg_stream_create *m, const void *tail, uint32_t ntail,
+                              void *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	struct stream *st = calloc(1, sizeof *st);
@@ -318,13 +318,15 @@ CUresult invoke_stream_create(struct session *s, const struct msg_stream_create 
 	return CUDA_SUCCESS;
 }
 
-CUresult check_stream_destroy(const struct session *s, const struct msg_stream_destroy *m, const void *tail, uint32_t ntail)
+CUresult check_stream_destroy(const struct session *s, const struct msg_stream_destroy *m, const void *tail,
+                              uint32_t ntail)
 {
 	(void)tail, (void)ntail;
 	return session_has(s, AG_K_STREAM, m->stream) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
-CUresult invoke_stream_destroy(struct session *s, const struct msg_stream_destroy *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_stream_destroy(struct session *s, const struct msg_stream_destroy *m, const void *tail, uint32_t ntail,
+                               void *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	struct stream *st = stream_find(s, m->stream);
@@ -344,7 +346,8 @@ CUresult check_signal(const struct session *s, const struct msg_signal *m, const
 }
 
 /* A signal is no work of its own: it waits on the legacy stream for the others, and makes no other stream wait. */
-CUresult invoke_signal(struct session *s, const struct msg_signal *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_signal(struct session *s, const struct msg_signal *m, const void *tail, uint32_t ntail, void *rep,
+                       struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	struct stream *st = stream_find(s, m->stream);
@@ -389,7 +392,8 @@ CUresult check_event_create(const struct session *s, const struct msg_event_crea
 	return m->flags & ~EVENT_FLAGS ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }
 
-CUresult invoke_event_create(struct session *s, const struct msg_event_create *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_event_create(struct session *s, const struct msg_event_create *m, const void *tail, uint32_t ntail,
+                             void *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	struct event *e = calloc(1, sizeof *e);
@@ -405,19 +409,21 @@ CUresult invoke_event_create(struct session *s, const struct msg_event_create *m
 	return r;
 }
 
-CUresult check_event_destroy(const struct session *s, const struct msg_event_destroy *m, const void *tail, uint32_t ntail)
+CUresult check_event_destroy(const struct session *s, const struct msg_event_destroy *m, const void *tail,
+                             uint32_t ntail)
 {
 	(void)tail, (void)ntail;
 	return session_has(s, AG_K_EVENT, m->event) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
-CUresult invoke_event_destroy(struct session *s, const struct msg_event_destroy *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_event_destroy(struct session *s, const struct msg_event_destroy *m, const void *tail, uint32_t ntail,
+                              void *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	struct event *e = event_find(s, m->event);
 
 	session_drop(s, AG_K_EVENT, m->event);
-	if (s->st.held || graph_pins(s)) {       /* a held-back message or a graph may still name it */
+	if (s->st.held || graph_pins(s)) { /* a held-back message or a graph may still name it */
 		e->next = s->st.zombie_events;
 		s->st.zombie_events = e;
 	} else {
@@ -436,7 +442,8 @@ CUresult check_event_record(const struct session *s, const struct msg_event_reco
 	return event_find(s, m->event) && session_stream_ok(s, m->stream) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
-CUresult invoke_event_record(struct session *s, const struct msg_event_record *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_event_record(struct session *s, const struct msg_event_record *m, const void *tail, uint32_t ntail,
+                             void *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	struct event *e = event_find(s, m->event);
@@ -449,7 +456,8 @@ CUresult invoke_event_record(struct session *s, const struct msg_event_record *m
 	if (latest)
 		e->newest = seq;
 	if (!r && latest)
-		r = m->flags ? s->d->cuEventRecordWithFlags(e->real, st->real, m->flags) : s->d->cuEventRecord(e->real, st->real);
+		r = m->flags ? s->d->cuEventRecordWithFlags(e->real, st->real, m->flags)
+		             : s->d->cuEventRecord(e->real, st->real);
 	if (!r)
 		e->recorded = true;
 	if (!s->st.flushing || latest)
@@ -459,7 +467,8 @@ CUresult invoke_event_record(struct session *s, const struct msg_event_record *m
 	return r;
 }
 
-CUresult check_event_elapsed(const struct session *s, const struct msg_event_elapsed *m, const void *tail, uint32_t ntail)
+CUresult check_event_elapsed(const struct session *s, const struct msg_event_elapsed *m, const void *tail,
+                             uint32_t ntail)
 {
 	(void)tail, (void)ntail;
 	const struct event *a = event_find(s, m->start), *b = event_find(s, m->stop);
@@ -469,8 +478,8 @@ CUresult check_event_elapsed(const struct session *s, const struct msg_event_ela
 	return CUDA_SUCCESS;
 }
 
-CUresult invoke_event_elapsed(struct session *s, const struct msg_event_elapsed *m, const void *tail, uint32_t ntail, struct rep_event_elapsed *rep,
-                              struct ag_out *out)
+CUresult invoke_event_elapsed(struct session *s, const struct msg_event_elapsed *m, const void *tail, uint32_t ntail,
+                              struct rep_event_elapsed *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)out;
 	return s->d->cuEventElapsedTime_v2(&rep->ms, event_find(s, m->start)->real, event_find(s, m->stop)->real);
@@ -484,7 +493,8 @@ CUresult check_stream_wait(const struct session *s, const struct msg_stream_wait
 	return event_find(s, m->event) && session_stream_ok(s, m->stream) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
-CUresult invoke_stream_wait(struct session *s, const struct msg_stream_wait *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_stream_wait(struct session *s, const struct msg_stream_wait *m, const void *tail, uint32_t ntail,
+                            void *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	struct stream *st = stream_find(s, m->stream);
@@ -507,7 +517,8 @@ CUresult check_hostfunc(const struct session *s, const struct msg_hostfunc *m, c
 	return session_stream_ok(s, m->stream) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
-CUresult invoke_hostfunc(struct session *s, const struct msg_hostfunc *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_hostfunc(struct session *s, const struct msg_hostfunc *m, const void *tail, uint32_t ntail, void *rep,
+                         struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	struct stream *st = stream_find(s, m->stream);
@@ -518,14 +529,16 @@ CUresult invoke_hostfunc(struct session *s, const struct msg_hostfunc *m, const 
 	return r ? r : defer_ticket(s, st, m->ticket);
 }
 
-CUresult check_hostfunc_done(const struct session *s, const struct msg_hostfunc_done *m, const void *tail, uint32_t ntail)
+CUresult check_hostfunc_done(const struct session *s, const struct msg_hostfunc_done *m, const void *tail,
+                             uint32_t ntail)
 {
 	(void)s, (void)m, (void)tail, (void)ntail;
 	return CUDA_SUCCESS;
 }
 
 /* A ticket that is not there: its hostfunc failed, or the fault that ended the session's work came first. */
-CUresult invoke_hostfunc_done(struct session *s, const struct msg_hostfunc_done *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)
+CUresult invoke_hostfunc_done(struct session *s, const struct msg_hostfunc_done *m, const void *tail, uint32_t ntail,
+                              void *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	return defer_ticket_done(s, m->ticket);

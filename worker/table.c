@@ -1,10 +1,12 @@
-/* table.c - typed object tables.  An id names its kind, a generation and an index (api/base/wire.h); the client chooses it, the table judges it:
- * an index may be used again only when it is free and with a larger generation, so a stale id never names a newer object. */
+/* table.c - typed object tables.  An id names its kind, a generation and an index (api/base/wire.h); the client chooses
+ * it, the table judges it: an index may be used again only when it is free and with a larger generation, so a stale id
+ * never names a newer object. */
 #include <stdlib.h>
 #include <string.h>
 #include "session.h"
 
-/* How far beyond the indexes seen so far a new one may lie: clients count up, and a far one would only make the table large. */
+/* How far beyond the indexes seen so far a new one may lie: clients count up, and a far one would only make the table
+ * large. */
 #define INDEX_AHEAD 4096u
 
 static bool well_formed(enum ag_kind kind, ag_id id)
@@ -71,12 +73,10 @@ void table_clear(struct table *t)
 	memset(t, 0, sizeof *t);
 }
 
-/* --- what generated and hand-written handlers use ------------------------------------------------------------------------- */
+/* --- what generated and hand-written handlers use
+ * ------------------------------------------------------------------------- */
 
-const struct ag_driver *session_driver(const struct session *s)
-{
-	return s->d;
-}
+const struct ag_driver *session_driver(const struct session *s) { return s->d; }
 
 bool session_has(const struct session *s, enum ag_kind kind, ag_id id)
 {

@@ -1,6 +1,6 @@
-/* texture.c - how guarded kernels name textures and surfaces: the low word of the program's handle, which is the id's index, looks up the session's
- * table (guard.h).  Every other entry of the table names a texture of the worker's own with a single zero in it, because a number that the driver never
- * gave out may be another client's texture. */
+/* texture.c - how guarded kernels name textures and surfaces: the low word of the program's handle, which is the id's
+ * index, looks up the session's table (guard.h).  Every other entry of the table names a texture of the worker's own
+ * with a single zero in it, because a number that the driver never gave out may be another client's texture. */
 #include <stdlib.h>
 #include <string.h>
 #include "session.h"
@@ -38,15 +38,9 @@ CUresult texture_unname(struct session *s, ag_id id)
 	return id && AG_ID_INDEX(id) < TEXTURES ? set(s, AG_ID_INDEX(id), s->w->no_texture) : CUDA_SUCCESS;
 }
 
-CUresult object_texture_made(struct session *s, ag_id id, CUtexObject real)
-{
-	return texture_name(s, id, real);
-}
+CUresult object_texture_made(struct session *s, ag_id id, CUtexObject real) { return texture_name(s, id, real); }
 
-CUresult object_surface_made(struct session *s, ag_id id, CUsurfObject real)
-{
-	return texture_name(s, id, real);
-}
+CUresult object_surface_made(struct session *s, ag_id id, CUsurfObject real) { return texture_name(s, id, real); }
 
 /* --- the empty texture ------------------------------------------------------------------------------ */
 

@@ -3,7 +3,8 @@
 WORKER_SRC := $(filter-out worker/main.c,$(sort $(wildcard worker/*.c)))
 WORKER_OBJ := $(call objs,$(WORKER_SRC))
 WORKER_SOFT_OBJ := $(call objs,$(sort $(wildcard worker/softgpu/soft_*.c worker/softgpu/exec_*.c)))
-WORKER_GUARD_OBJ := $(call objs,$(filter-out guard/tool_main.c,$(sort $(wildcard guard/*.c)))) build/obj/build/gen/guard_runtime.o
+WORKER_GUARD_OBJ := $(call objs,$(filter-out guard/tool_main.c,$(sort $(wildcard guard/*.c)))) \
+	build/obj/build/gen/guard_runtime.o
 WORKER_GEN_OBJ := $(patsubst %,build/obj/build/gen/%.o,worker_table driver_none driver_nv driver_soft)
 WORKER_GEN := $(addprefix build/gen/,driver.h msg.h worker_calls.h)
 
@@ -25,27 +26,29 @@ $(MIMALLOC_COPY): $(realpath $(MIMALLOC))
 	cp -f $< $@
 endif
 
-build/bin/agileos: build/obj/worker/main.o $(WORKER_OBJ) $(WINDOW_OBJ) $(ADAPTERS_OBJ) $(WORKER_GUARD_OBJ) $(WORKER_SOFT_OBJ) $(WORKER_GEN_OBJ) | $(MIMALLOC_COPY)
+build/bin/agileos: build/obj/worker/main.o $(WORKER_OBJ) $(WINDOW_OBJ) $(ADAPTERS_OBJ) $(WORKER_GUARD_OBJ) \
+		$(WORKER_SOFT_OBJ) $(WORKER_GEN_OBJ) | $(MIMALLOC_COPY)
 	@mkdir -p $(@D)
 	$(CC) -pthread -o $@ $^ $(MIMALLOC_LINK) -lm -ldl
 
-ifneq ($(wildcard guard/rt/*.mk guard/rt.mk build/gen/guard_runtime.c),)
 BINS += build/bin/agileos
-endif
 
 build/obj/tests/alloc/window_soft.o: tests/alloc/window_test.c | build/gen/driver.h
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(CPPFLAGS) -DWINDOW_ON_SOFT -MMD -MP -c $< -o $@
 
-build/tests/window_soft: build/obj/tests/alloc/window_soft.o $(WINDOW_OBJ) $(WORKER_SOFT_OBJ) $(PTX_OBJ) $(WORKER_GEN_OBJ:%worker_table.o=)
+build/tests/window_soft: build/obj/tests/alloc/window_soft.o $(WINDOW_OBJ) $(WORKER_SOFT_OBJ) $(PTX_OBJ) \
+		$(WORKER_GEN_OBJ:%worker_table.o=)
 	@mkdir -p $(@D)
 	$(CC) -pthread -o $@ $^ -lm
 
 TESTS += build/tests/window_soft
 
 # Unit tests: the worker's objects on a recording driver, under the sanitizers.
-WORKER_TESTS := stream serve ring
-WORKER_TEST_OBJ := $(call asan_objs,$(WORKER_SRC) $(WINDOW_SRC) tests/worker/fake.c $(filter-out guard/tool_main.c,$(sort $(wildcard guard/*.c))) \
+WORKER_TEST_SRC := tests/worker/stream_test.c tests/worker/serve_test.c tests/worker/ring_test.c
+WORKER_TESTS := $(patsubst tests/worker/%_test.c,%,$(WORKER_TEST_SRC))
+WORKER_TEST_OBJ := $(call asan_objs,$(WORKER_SRC) $(WINDOW_SRC) tests/worker/fake.c \
+	$(filter-out guard/tool_main.c,$(sort $(wildcard guard/*.c))) \
 	build/gen/guard_runtime.c $(patsubst %,build/gen/%.c,worker_table driver_none driver_nv driver_soft))
 $(WORKER_TEST_OBJ) $(WORKER_TESTS:%=build/asan/obj/tests/worker/%_test.o): | $(WORKER_GEN) build/gen/build_id.h
 

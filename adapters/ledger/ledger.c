@@ -8,13 +8,13 @@
 #include "driver.h"
 #include "ledger.h"
 
-#define CHECKS 50                    /* a look between the two steps of a gate sees them apart; it looks again */
+#define CHECKS 50 /* a look between the two steps of a gate sees them apart; it looks again */
 
 struct ledger {
 	const struct ag_driver *d;
 	CUdeviceptr state;
 	CUstream stream;
-	struct ledger_state made;        /* as written at the start */
+	struct ledger_state made; /* as written at the start */
 };
 
 static void ledger_close(void *self)
@@ -88,7 +88,8 @@ static int ledger_selfcheck(void *self)
 			nanosleep(&nap, NULL);
 		if (look(l, &now))
 			return 1;
-		bad = memcmp(now.key, l->made.key, sizeof now.key) || now.start != l->made.start || now.shadow != now.start + now.count * LEDGER_STEP;
+		bad = memcmp(now.key, l->made.key, sizeof now.key) || now.start != l->made.start ||
+		      now.shadow != now.start + now.count * LEDGER_STEP;
 	}
 	explicit_bzero(&now, sizeof now);
 	return bad;

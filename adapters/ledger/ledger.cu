@@ -1,15 +1,15 @@
-/* ledger.cu - the ledger's gates: SipHash-2-4 with 128-bit output (Aumasson, Bernstein) of the caller's message under the secret key. */
+/* ledger.cu - the ledger's gates: SipHash-2-4 with 128-bit output (Aumasson, Bernstein) of the caller's message under
+ * the secret key. */
 #include "../gate.cuh"
 #include "ledger.h"
 
 typedef unsigned long long u64;
 
-static __device__ __forceinline__ u64 rotl(u64 x, int b)
-{
-	return x << b | x >> (64 - b);
-}
+static __device__ __forceinline__ u64 rotl(u64 x, int b) { return x << b | x >> (64 - b); }
 
-struct sip { u64 a, b, c, d; };
+struct sip {
+	u64 a, b, c, d;
+};
 
 static __device__ __forceinline__ void rounds(struct sip &v, int n)
 {
@@ -21,7 +21,8 @@ static __device__ __forceinline__ void rounds(struct sip &v, int n)
 	}
 }
 
-/* Little-endian word at p of `n` bytes, at most 8. Each byte is read once: the caller may change its memory meanwhile, then the signature is of what was read. */
+/* Little-endian word at p of `n` bytes, at most 8. Each byte is read once: the caller may change its memory meanwhile,
+ * then the signature is of what was read. */
 static __device__ __forceinline__ u64 word(const unsigned char *p, unsigned n)
 {
 	u64 w = 0;
@@ -33,10 +34,7 @@ static __device__ __forceinline__ u64 word(const unsigned char *p, unsigned n)
 	return w;
 }
 
-static __device__ __forceinline__ u64 fold(const struct sip &v)
-{
-	return v.a ^ v.b ^ v.c ^ v.d;
-}
+static __device__ __forceinline__ u64 fold(const struct sip &v) { return v.a ^ v.b ^ v.c ^ v.d; }
 
 static __device__ __forceinline__ void store(unsigned char *to, u64 w)
 {
@@ -59,8 +57,8 @@ AG_GATE(int, ledger_sign)(const void *msg, unsigned n, void *tag)
 		gate_fault(tag);
 		return -2;
 	}
-	struct sip v = { s->key[0] ^ 0x736f6d6570736575ull, s->key[1] ^ 0x646f72616e646f6dull ^ 0xee, s->key[0] ^ 0x6c7967656e657261ull,
-	                 s->key[1] ^ 0x7465646279746573ull };
+	struct sip v = { s->key[0] ^ 0x736f6d6570736575ull, s->key[1] ^ 0x646f72616e646f6dull ^ 0xee,
+		         s->key[0] ^ 0x6c7967656e657261ull, s->key[1] ^ 0x7465646279746573ull };
 	unsigned whole = n & ~7u;
 	for (unsigned i = 0; i < whole; i += 8) {
 		u64 m = word(p + i, 8);
@@ -87,5 +85,6 @@ AG_GATE(int, ledger_sign)(const void *msg, unsigned n, void *tag)
 
 AG_GATE(long long, ledger_count)(void)
 {
-	return static_cast<long long>(*const_cast<volatile u64 *>(&gate_state<struct ledger_state>(GATE_SLOT_ledger)->count));
+	return static_cast<long long>(
+	        *const_cast<volatile u64 *>(&gate_state<struct ledger_state>(GATE_SLOT_ledger)->count));
 }

@@ -1,7 +1,8 @@
 /* window_test.c - windows on a fake driver that knows every mapping, and (with WINDOW_ON_SOFT) on softgpu.
  *
- * The fake holds the rules the design rests on: everything in [base, extent + slack) is mapped at all times while kernels may run, what is granted was
- * scrubbed after it was mapped, nothing is unmapped in part or while the session is busy, nothing is left behind. Every driver call fails once. */
+ * The fake holds the rules the design rests on: everything in [base, extent + slack) is mapped at all times while
+ * kernels may run, what is granted was scrubbed after it was mapped, nothing is unmapped in part or while the session
+ * is busy, nothing is left behind. Every driver call fails once. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,22 +27,30 @@ static void result(const char *name, const char *why)
 	bad |= why != NULL;
 }
 
-#define EXPECT(cond) do { if (!(cond)) return #cond; } while (0)
+#define EXPECT(cond)                                                                                                   \
+	do {                                                                                                           \
+		if (!(cond))                                                                                           \
+			return #cond;                                                                                  \
+	} while (0)
 
 /* --- the fake ------------------------------------------------------------------------------------ */
 
 enum what { RESERVED, MAPPED, HOST };
-struct span { enum what what; uint64_t addr, bytes, handle; bool access, zeroed; };
+struct span {
+	enum what what;
+	uint64_t addr, bytes, handle;
+	bool access, zeroed;
+};
 
 static struct {
 	struct span v[65536];
 	unsigned n;
 	uint64_t handles, live_handles, streams;
-	uint64_t memory;             /* bytes that may still be created */
-	uint64_t size[65536];        /* by handle */
+	uint64_t memory;      /* bytes that may still be created */
+	uint64_t size[65536]; /* by handle */
 	long calls, fail_at;
-	bool busy;                   /* the session's kernels run */
-	const char *broken;          /* first rule broken */
+	bool busy;          /* the session's kernels run */
+	const char *broken; /* first rule broken */
 } f;
 
 static CUresult rule(const char *why)
@@ -51,10 +60,7 @@ static CUresult rule(const char *why)
 	return CUDA_ERROR_INVALID_VALUE;
 }
 
-static bool fails(void)
-{
-	return ++f.calls == f.fail_at;
-}
+static bool fails(void) { return ++f.calls == f.fail_at; }
 
 static struct span *at(enum what what, uint64_t addr)
 {
@@ -79,10 +85,7 @@ static void add(struct span s)
 	f.v[f.n++] = s;
 }
 
-static void gone(struct span *s)
-{
-	*s = f.v[--f.n];
-}
+static void gone(struct span *s) { *s = f.v[--f.n]; }
 
 static CUresult fake_device(CUdevice *d)
 {
@@ -136,7 +139,8 @@ static CUresult fake_unreserve(CUdeviceptr p, size_t bytes)
 	return CUDA_SUCCESS;
 }
 
-static CUresult fake_create(CUmemGenericAllocationHandle *h, size_t bytes, const CUmemAllocationProp *prop, unsigned long long flags)
+static CUresult fake_create(CUmemGenericAllocationHandle *h, size_t bytes, const CUmemAllocationProp *prop,
+                            unsigned long long flags)
 {
 	(void)prop, (void)flags;
 	if (fails() || bytes > f.memory)
@@ -155,7 +159,8 @@ static CUresult fake_release(CUmemGenericAllocationHandle h)
 	return CUDA_SUCCESS;
 }
 
-static CUresult fake_map(CUdeviceptr p, size_t bytes, size_t off, CUmemGenericAllocationHandle h, unsigned long long flags)
+static CUresult fake_map(CUdeviceptr p, size_t bytes, size_t off, CUmemGenericAllocationHandle h,
+                         unsigned long long flags)
 {
 	struct span *r = at(RESERVED, p);
 
@@ -307,8 +312,10 @@ static const char *layout(void)
 	EXPECT(!window_covers_host(w, host, AG_HOST_BYTES + 1));
 	EXPECT(!window_covers_host(w, host - 1, 2));
 	EXPECT(!window_covers(w, BASE, 1) && !window_covers(w, BASE + 4 * MIB, 1));
-	EXPECT(!window_covers(w, host + 8, UINT64_MAX) && !window_covers(w, UINT64_MAX - 3, 8) && !window_covers(w, 0, 1));
-	EXPECT(window_covers(w, host, 0) && !window_covers(w, host - 1, 0) && !window_covers(w, host + AG_HOST_BYTES, 0));
+	EXPECT(!window_covers(w, host + 8, UINT64_MAX) && !window_covers(w, UINT64_MAX - 3, 8) &&
+	       !window_covers(w, 0, 1));
+	EXPECT(window_covers(w, host, 0) && !window_covers(w, host - 1, 0) &&
+	       !window_covers(w, host + AG_HOST_BYTES, 0));
 	EXPECT(ftruncate(fd, 4096) != 0);
 	*(volatile char *)host = 1;
 	window_close(w);
@@ -364,7 +371,8 @@ static const char *growth(void)
 	EXPECT(window_open(&d, 3, &w, &fd) == 0);
 	f.busy = true;
 	EXPECT(window_grant(w, 2 * MIB, false, idle, &busy, &a, &n, NULL) == 0);
-	EXPECT(a == BASE + AG_EXTENT_MIN + AG_SINK_BYTES && n == AG_SINK_BYTES && window_extent(w) == 2 * AG_EXTENT_MIN && !whole(w));
+	EXPECT(a == BASE + AG_EXTENT_MIN + AG_SINK_BYTES && n == AG_SINK_BYTES &&
+	       window_extent(w) == 2 * AG_EXTENT_MIN && !whole(w));
 	f.busy = busy = false;
 	EXPECT(window_grant(w, 40 * GIB, false, idle, &busy, &a, &n, NULL) == 0);
 	EXPECT(window_extent(w) == 128 * GIB && window_covers(w, a, 40 * GIB) && !whole(w));
@@ -391,7 +399,8 @@ static const char *narrow_host(void)
 
 	EXPECT(window_open(&d, 3, &w, &fd) == 0);
 	EXPECT(window_grant(w, 200 * MIB, true, idle, &busy, &a, &n, &fd2) == 0);
-	EXPECT(window_extent(w) == AG_EXTENT_MIN && n == 256 * MIB && a == BASE + AG_EXTENT_MIN - AG_HOST_BYTES - n && !whole(w));
+	EXPECT(window_extent(w) == AG_EXTENT_MIN && n == 256 * MIB && a == BASE + AG_EXTENT_MIN - AG_HOST_BYTES - n &&
+	       !whole(w));
 	((volatile char *)a)[n - 1] = 1;
 	EXPECT(window_grant(w, 2000 * MIB, true, idle, &busy, &a, &n, &fd2) == 0);
 	EXPECT(window_extent(w) == 2 * AG_EXTENT_MIN && !whole(w));
@@ -438,7 +447,8 @@ static const char *every_failure(void)
 }
 
 #ifdef WINDOW_ON_SOFT
-/* The same window on softgpu: what is granted is memory, zeroed even when its last owner wrote it, and shared with the host where it should be. */
+/* The same window on softgpu: what is granted is memory, zeroed even when its last owner wrote it, and shared with the
+ * host where it should be. */
 static const char *on_softgpu(void)
 {
 	struct ag_driver d;
@@ -451,7 +461,8 @@ static const char *on_softgpu(void)
 	CUstream st;
 
 	ag_driver_load_soft(&d);
-	EXPECT(d.cuInit(0) == 0 && d.cuDeviceGet(&dev, 0) == 0 && d.cuDevicePrimaryCtxRetain(&ctx, dev) == 0 && d.cuCtxSetCurrent(ctx) == 0);
+	EXPECT(d.cuInit(0) == 0 && d.cuDeviceGet(&dev, 0) == 0 && d.cuDevicePrimaryCtxRetain(&ctx, dev) == 0 &&
+	       d.cuCtxSetCurrent(ctx) == 0);
 	EXPECT(d.cuStreamCreate(&st, CU_STREAM_NON_BLOCKING) == 0);
 	for (int round = 0; round < 2; round++) {
 		for (unsigned k = 0; k < 2; k++) {
@@ -469,7 +480,8 @@ static const char *on_softgpu(void)
 		}
 		/* The whole extent is there: sink, and the slack beyond it. */
 		EXPECT(d.cuMemsetD32Async(window_base(w[0]) + 2 * GIB, 1, MIB, st) == 0);
-		EXPECT(d.cuMemsetD32Async(window_base(w[0]) + AG_EXTENT_MIN, 1, 1024, st) == 0 && d.cuStreamSynchronize(st) == 0);
+		EXPECT(d.cuMemsetD32Async(window_base(w[0]) + AG_EXTENT_MIN, 1, 1024, st) == 0 &&
+		       d.cuStreamSynchronize(st) == 0);
 		EXPECT(window_grant(w[0], 200 * MIB, true, NULL, NULL, &a, &n, &fd) == 0);
 		EXPECT(d.cuMemsetD32Async(a + n - 4096, 9, 1024, st) == 0 && d.cuStreamSynchronize(st) == 0);
 		EXPECT(((volatile uint32_t *)(a + n - 4096))[1023] == 9);

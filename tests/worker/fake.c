@@ -67,9 +67,22 @@ bool fake_said(const char *want)
 #define N(h) ((unsigned)(uintptr_t)(h))
 static uintptr_t next_stream, next_event, next_object;
 
-static CUresult current_device(CUdevice *d) { *d = 0; return CUDA_SUCCESS; }
-static CUresult set_current(CUcontext c) { (void)c; return CUDA_SUCCESS; }
-static CUresult priorities(int *least, int *greatest) { *least = 0; *greatest = -5; return CUDA_SUCCESS; }
+static CUresult current_device(CUdevice *d)
+{
+	*d = 0;
+	return CUDA_SUCCESS;
+}
+static CUresult set_current(CUcontext c)
+{
+	(void)c;
+	return CUDA_SUCCESS;
+}
+static CUresult priorities(int *least, int *greatest)
+{
+	*least = 0;
+	*greatest = -5;
+	return CUDA_SUCCESS;
+}
 
 static CUresult stream_create(CUstream *s, unsigned flags)
 {
@@ -95,7 +108,11 @@ static CUresult stream_gone(CUstream s)
 }
 
 static CUresult stream_query(CUstream s) { return fake_busy >> N(s) & 1 ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS; }
-static CUresult stream_sync(CUstream s) { (void)s; return CUDA_SUCCESS; }
+static CUresult stream_sync(CUstream s)
+{
+	(void)s;
+	return CUDA_SUCCESS;
+}
 
 static CUresult event_create(CUevent *e, unsigned flags)
 {
@@ -105,10 +122,29 @@ static CUresult event_create(CUevent *e, unsigned flags)
 	return CUDA_SUCCESS;
 }
 
-static CUresult event_gone(CUevent e) { (void)e; fake_events--; return CUDA_SUCCESS; }
-static CUresult event_record(CUevent e, CUstream s) { say("record:%u>%u", N(s), N(e)); return CUDA_SUCCESS; }
-static CUresult stream_wait(CUstream s, CUevent e, unsigned f) { (void)f; say("wait:%u<%u", N(s), N(e)); return CUDA_SUCCESS; }
-static CUresult elapsed(float *ms, CUevent a, CUevent b) { (void)a, (void)b; *ms = 1.5f; return CUDA_SUCCESS; }
+static CUresult event_gone(CUevent e)
+{
+	(void)e;
+	fake_events--;
+	return CUDA_SUCCESS;
+}
+static CUresult event_record(CUevent e, CUstream s)
+{
+	say("record:%u>%u", N(s), N(e));
+	return CUDA_SUCCESS;
+}
+static CUresult stream_wait(CUstream s, CUevent e, unsigned f)
+{
+	(void)f;
+	say("wait:%u<%u", N(s), N(e));
+	return CUDA_SUCCESS;
+}
+static CUresult elapsed(float *ms, CUevent a, CUevent b)
+{
+	(void)a, (void)b;
+	*ms = 1.5f;
+	return CUDA_SUCCESS;
+}
 
 static CUresult write64(CUstream s, CUdeviceptr p, cuuint64_t v, unsigned f)
 {
@@ -118,7 +154,11 @@ static CUresult write64(CUstream s, CUdeviceptr p, cuuint64_t v, unsigned f)
 	return fake_fails;
 }
 
-static CUresult write32(CUstream s, CUdeviceptr p, cuuint32_t v, unsigned f) { (void)s, (void)p, (void)v, (void)f; return CUDA_SUCCESS; }
+static CUresult write32(CUstream s, CUdeviceptr p, cuuint32_t v, unsigned f)
+{
+	(void)s, (void)p, (void)v, (void)f;
+	return CUDA_SUCCESS;
+}
 
 static CUresult copy(CUdeviceptr d, CUdeviceptr q, size_t n, CUstream s)
 {
@@ -127,8 +167,17 @@ static CUresult copy(CUdeviceptr d, CUdeviceptr q, size_t n, CUstream s)
 	return fake_fails;
 }
 
-static CUresult set8(CUdeviceptr d, unsigned char v, size_t n, CUstream s) { (void)d, (void)v, (void)n; say("set:%u", N(s)); return fake_fails; }
-static CUresult set32(CUdeviceptr d, unsigned v, size_t n, CUstream s) { (void)d, (void)v, (void)n, (void)s; return CUDA_SUCCESS; }
+static CUresult set8(CUdeviceptr d, unsigned char v, size_t n, CUstream s)
+{
+	(void)d, (void)v, (void)n;
+	say("set:%u", N(s));
+	return fake_fails;
+}
+static CUresult set32(CUdeviceptr d, unsigned v, size_t n, CUstream s)
+{
+	(void)d, (void)v, (void)n, (void)s;
+	return CUDA_SUCCESS;
+}
 
 static CUresult set2d(CUdeviceptr d, size_t pitch, unsigned v, size_t w, size_t h, CUstream s)
 {
@@ -137,8 +186,17 @@ static CUresult set2d(CUdeviceptr d, size_t pitch, unsigned v, size_t w, size_t 
 	return fake_fails;
 }
 
-static CUresult copy3d(const CUDA_MEMCPY3D *c, CUstream s) { (void)c; say("copy3d:%u", N(s)); return fake_fails; }
-static CUresult to_device(CUdeviceptr d, const void *p, size_t n, CUstream s) { (void)d, (void)p, (void)n, (void)s; return CUDA_SUCCESS; }
+static CUresult copy3d(const CUDA_MEMCPY3D *c, CUstream s)
+{
+	(void)c;
+	say("copy3d:%u", N(s));
+	return fake_fails;
+}
+static CUresult to_device(CUdeviceptr d, const void *p, size_t n, CUstream s)
+{
+	(void)d, (void)p, (void)n, (void)s;
+	return CUDA_SUCCESS;
+}
 
 static CUresult reserve(CUdeviceptr *p, size_t n, size_t a, CUdeviceptr want, unsigned long long f)
 {
@@ -147,7 +205,11 @@ static CUresult reserve(CUdeviceptr *p, size_t n, size_t a, CUdeviceptr want, un
 	return CUDA_SUCCESS;
 }
 
-static CUresult unreserve(CUdeviceptr p, size_t n) { (void)p, (void)n; return CUDA_SUCCESS; }
+static CUresult unreserve(CUdeviceptr p, size_t n)
+{
+	(void)p, (void)n;
+	return CUDA_SUCCESS;
+}
 
 static CUresult create(CUmemGenericAllocationHandle *h, size_t n, const CUmemAllocationProp *p, unsigned long long f)
 {
@@ -157,7 +219,12 @@ static CUresult create(CUmemGenericAllocationHandle *h, size_t n, const CUmemAll
 	return CUDA_SUCCESS;
 }
 
-static CUresult release(CUmemGenericAllocationHandle h) { (void)h; fake_objects--; return CUDA_SUCCESS; }
+static CUresult release(CUmemGenericAllocationHandle h)
+{
+	(void)h;
+	fake_objects--;
+	return CUDA_SUCCESS;
+}
 
 static CUresult map(CUdeviceptr p, size_t n, size_t o, CUmemGenericAllocationHandle h, unsigned long long f)
 {
@@ -165,15 +232,61 @@ static CUresult map(CUdeviceptr p, size_t n, size_t o, CUmemGenericAllocationHan
 	return CUDA_SUCCESS;
 }
 
-static CUresult access_all(CUdeviceptr p, size_t n, const CUmemAccessDesc *d, size_t k) { (void)p, (void)n, (void)d, (void)k; return CUDA_SUCCESS; }
-static CUresult host_register(void *p, size_t n, unsigned f) { (void)p, (void)n, (void)f; return CUDA_SUCCESS; }
-static CUresult host_unregister(void *p) { (void)p; return CUDA_SUCCESS; }
-static CUresult host_pointer(CUdeviceptr *d, void *p, unsigned f) { (void)f; *d = (CUdeviceptr)p; return CUDA_SUCCESS; }
-static CUresult memory_info(size_t *a, size_t *b) { *a = 1; *b = 2; return CUDA_SUCCESS; }
-static CUresult graph_gone(CUgraph g) { (void)g; say("graph-"); fake_objects--; return CUDA_SUCCESS; }
-static CUresult exec_gone(CUgraphExec g) { (void)g; say("exec-"); fake_objects--; return CUDA_SUCCESS; }
-static CUresult array_gone(CUarray a) { (void)a; say("array-"); fake_objects--; return CUDA_SUCCESS; }
-static CUresult texture_gone(CUtexObject t) { (void)t; say("texture-"); fake_objects--; return CUDA_SUCCESS; }
+static CUresult access_all(CUdeviceptr p, size_t n, const CUmemAccessDesc *d, size_t k)
+{
+	(void)p, (void)n, (void)d, (void)k;
+	return CUDA_SUCCESS;
+}
+static CUresult host_register(void *p, size_t n, unsigned f)
+{
+	(void)p, (void)n, (void)f;
+	return CUDA_SUCCESS;
+}
+static CUresult host_unregister(void *p)
+{
+	(void)p;
+	return CUDA_SUCCESS;
+}
+static CUresult host_pointer(CUdeviceptr *d, void *p, unsigned f)
+{
+	(void)f;
+	*d = (CUdeviceptr)p;
+	return CUDA_SUCCESS;
+}
+static CUresult memory_info(size_t *a, size_t *b)
+{
+	*a = 1;
+	*b = 2;
+	return CUDA_SUCCESS;
+}
+static CUresult graph_gone(CUgraph g)
+{
+	(void)g;
+	say("graph-");
+	fake_objects--;
+	return CUDA_SUCCESS;
+}
+static CUresult exec_gone(CUgraphExec g)
+{
+	(void)g;
+	say("exec-");
+	fake_objects--;
+	return CUDA_SUCCESS;
+}
+static CUresult array_gone(CUarray a)
+{
+	(void)a;
+	say("array-");
+	fake_objects--;
+	return CUDA_SUCCESS;
+}
+static CUresult texture_gone(CUtexObject t)
+{
+	(void)t;
+	say("texture-");
+	fake_objects--;
+	return CUDA_SUCCESS;
+}
 
 static void fill(struct ag_driver *d)
 {
@@ -243,13 +356,16 @@ struct session *fake_session(unsigned k)
 	s->host = window_base(s->win) + AG_EXTENT_MIN - window_stats(s->win).host_bytes;
 	s->shm_bytes = sizeof(struct ag_shm) + AG_RING_BYTES + (size_t)AG_SLOTS * AG_REPLY_BYTES + 8192;
 	s->shm = mmap(NULL, s->shm_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	s->ring = (struct ring){ .shm = s->shm, .bytes = AG_RING_BYTES, .msg = malloc(AG_MSG_MAX), .spin_ns = 1000, .spin_max = 2000 };
+	s->ring = (struct ring){
+		.shm = s->shm, .bytes = AG_RING_BYTES, .msg = malloc(AG_MSG_MAX), .spin_ns = 1000, .spin_max = 2000
+	};
 	s->ring.base = (uint8_t *)s->shm + ((sizeof(struct ag_shm) + 4095) & ~(size_t)4095);
 	s->replies = (uint8_t *)s->ring.base + AG_RING_BYTES;
 	s->records = (struct guard_records *)(w->records + s->k * RECORDS_STRIDE);
 	memset(s->records, 0, RECORDS_STRIDE);
 	s->state = AG_S_READY;
-	next_stream = 0;                 /* the window's own stream was 1; the session's legacy stream becomes 1, further ones 2, 3, ... */
+	next_stream =
+	        0; /* the window's own stream was 1; the session's legacy stream becomes 1, further ones 2, 3, ... */
 	if (streams_open(s))
 		abort();
 	fake_log[0] = 0;
@@ -265,10 +381,7 @@ void fake_end(struct session *s)
 	free(s);
 }
 
-uint64_t fake_word(const struct session *s, unsigned i)
-{
-	return s->host + 8ull * i;
-}
+uint64_t fake_word(const struct session *s, unsigned i) { return s->host + 8ull * i; }
 
 void *fake_msg(uint16_t op, uint32_t fixed, uint32_t tail, bool call)
 {

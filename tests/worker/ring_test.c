@@ -14,7 +14,13 @@ static void fresh(uint64_t at)
 	memset(bytes, 0, AG_RING_BYTES);
 	shm->head = shm->tail = at;
 	shm->doorbell = 0;
-	ring = (struct ring){ .shm = shm, .base = (uint8_t *)bytes, .bytes = AG_RING_BYTES, .tail = at, .msg = ring.msg, .spin_ns = 1000, .spin_max = 1000 };
+	ring = (struct ring){ .shm = shm,
+		              .base = (uint8_t *)bytes,
+		              .bytes = AG_RING_BYTES,
+		              .tail = at,
+		              .msg = ring.msg,
+		              .spin_ns = 1000,
+		              .spin_max = 1000 };
 }
 
 static struct ag_head *head_at(uint64_t at)
@@ -32,7 +38,20 @@ static enum ring_result next(void)
 
 static const char *lengths(void)
 {
-	static const uint32_t bad[] = { 0, 1, 7, 8, 12, 15, 17, 20, AG_MSG_MAX + 8, AG_RING_BYTES, AG_RING_BYTES + 8, 0x80000000u, 0xfffffff8u, 0xffffffffu };
+	static const uint32_t bad[] = { 0,
+		                        1,
+		                        7,
+		                        8,
+		                        12,
+		                        15,
+		                        17,
+		                        20,
+		                        AG_MSG_MAX + 8,
+		                        AG_RING_BYTES,
+		                        AG_RING_BYTES + 8,
+		                        0x80000000u,
+		                        0xfffffff8u,
+		                        0xffffffffu };
 
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		fresh(0);
@@ -42,11 +61,11 @@ static const char *lengths(void)
 	}
 	fresh(0);
 	*head_at(0) = (struct ag_head){ 64, AG_OP_nop, 0, 1, 0 };
-	shm->head = 56;                  /* more than there is */
+	shm->head = 56; /* more than there is */
 	EXPECT(next() == RING_BAD);
 	fresh(0);
 	*head_at(0) = (struct ag_head){ 64, AG_OP_launch, 0, 1, 49 };
-	shm->head = 64;                  /* the tail is longer than its message */
+	shm->head = 64; /* the tail is longer than its message */
 	EXPECT(next() == RING_BAD);
 	fresh(0);
 	*head_at(0) = (struct ag_head){ 64, AG_OP_launch, 0, 1, 48 };
@@ -66,7 +85,7 @@ static const char *positions(void)
 		EXPECT(next() == RING_BAD);
 	}
 	fresh(1 << 20);
-	shm->head = (1 << 20) - 8;       /* backwards */
+	shm->head = (1 << 20) - 8; /* backwards */
 	EXPECT(next() == RING_BAD);
 	/* The counters wrap as numbers do. */
 	fresh(UINT64_MAX - 63);
@@ -82,7 +101,7 @@ static const char *wrapping(void)
 
 	fresh(at);
 	*head_at(at) = (struct ag_head){ 128, AG_OP_nop, 0, 1, 0 };
-	shm->head = at + 128;            /* a message across the end */
+	shm->head = at + 128; /* a message across the end */
 	EXPECT(next() == RING_BAD);
 	fresh(at);
 	*head_at(at) = (struct ag_head){ 64, AG_OP_pad, AG_NO_SLOT, 0, 0 };
@@ -91,7 +110,7 @@ static const char *wrapping(void)
 	EXPECT(next() == RING_MESSAGE && ((struct ag_head *)ring.msg)->seq == 9 && ring.tail == at + 96);
 	fresh(at);
 	*head_at(at) = (struct ag_head){ 72, AG_OP_pad, AG_NO_SLOT, 0, 0 };
-	shm->head = at + 96;             /* padding across the end */
+	shm->head = at + 96; /* padding across the end */
 	EXPECT(next() == RING_BAD);
 	/* Padding and nothing behind it yet; padding of a last word. */
 	fresh(AG_RING_BYTES - 8);
@@ -108,7 +127,7 @@ static const char *own_position(void)
 	*head_at(16) = (struct ag_head){ 16, AG_OP_nop, 0, 2, 0 };
 	shm->head = 32;
 	EXPECT(next() == RING_MESSAGE);
-	shm->tail = 0;                   /* the client writes where only the worker does */
+	shm->tail = 0; /* the client writes where only the worker does */
 	EXPECT(next() == RING_MESSAGE && ((struct ag_head *)ring.msg)->seq == 2 && next() == RING_EMPTY);
 	return NULL;
 }
@@ -195,9 +214,12 @@ static const char *sleeping(void)
 
 int main(void)
 {
-	static const struct { const char *name; const char *(*fn)(void); } cases[] = {
-		{ "lengths", lengths }, { "positions", positions }, { "wrapping", wrapping }, { "own_position", own_position },
-		{ "changing", changing }, { "sleeping", sleeping },
+	static const struct {
+		const char *name;
+		const char *(*fn)(void);
+	} cases[] = {
+		{ "lengths", lengths },           { "positions", positions }, { "wrapping", wrapping },
+		{ "own_position", own_position }, { "changing", changing },   { "sleeping", sleeping },
 	};
 
 	shm = aligned_alloc(64, (sizeof *shm + 63) / 64 * 64);

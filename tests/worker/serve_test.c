@@ -1,14 +1,16 @@
-/* serve_test.c - judgement: heads, permits, ids, addresses and sizes that no driver may ever see; replies; the session's end; SHA-256. */
+/* serve_test.c - judgement: heads, permits, ids, addresses and sizes that no driver may ever see; replies; the
+ * session's end; SHA-256. */
 #include "fake.h"
 #include "worker/digest.h"
 
-#define ENDS(m) do { \
-	if (fake_serve(s, m)) \
-		return "the session goes on: " #m; \
-	if (s->shm->ended != CUDA_ERROR_UNKNOWN) \
-		return "not ended: " #m; \
-	s->shm->ended = 0; \
-} while (0)
+#define ENDS(m)                                                                                                        \
+	do {                                                                                                           \
+		if (fake_serve(s, m))                                                                                  \
+			return "the session goes on: " #m;                                                             \
+		if (s->shm->ended != CUDA_ERROR_UNKNOWN)                                                               \
+			return "not ended: " #m;                                                                       \
+		s->shm->ended = 0;                                                                                     \
+	} while (0)
 
 static struct msg_copy *copy(struct session *s, uint64_t dst, uint64_t src, uint64_t bytes)
 {
@@ -38,14 +40,14 @@ static const char *heads(struct session *s)
 	ENDS(h);
 	h = fake_msg(60000, sizeof *h, 0, false);
 	ENDS(h);
-	h = fake_msg(AG_OP_nop, sizeof(struct msg_nop), 0, false);          /* a call without a slot */
+	h = fake_msg(AG_OP_nop, sizeof(struct msg_nop), 0, false); /* a call without a slot */
 	ENDS(h);
 	h = fake_msg(AG_OP_nop, sizeof(struct msg_nop), 0, true);
 	h->slot = AG_SLOTS;
 	ENDS(h);
-	h = fake_msg(AG_OP_nop, sizeof(struct msg_nop), 8, true);           /* a tail where there is none */
+	h = fake_msg(AG_OP_nop, sizeof(struct msg_nop), 8, true); /* a tail where there is none */
 	ENDS(h);
-	h = fake_msg(AG_OP_copy, sizeof(struct msg_copy), 0, true);         /* a slot where there is none */
+	h = fake_msg(AG_OP_copy, sizeof(struct msg_copy), 0, true); /* a slot where there is none */
 	ENDS(h);
 	h = fake_msg(AG_OP_copy, sizeof(struct msg_copy) - 8, 0, false);
 	ENDS(h);
@@ -67,7 +69,8 @@ static const char *replies(struct session *s)
 	h->slot = 255;
 	h->seq = 0xfffffffe;
 	EXPECT(fake_serve(s, h));
-	EXPECT(s->shm->slot[255].done == 0xfffffffe && s->shm->slot[255].status == 0 && s->shm->slot[255].bytes == sizeof rep);
+	EXPECT(s->shm->slot[255].done == 0xfffffffe && s->shm->slot[255].status == 0 &&
+	       s->shm->slot[255].bytes == sizeof rep);
 	memcpy(&rep, s->replies + 255 * AG_REPLY_BYTES, sizeof rep);
 	EXPECT(rep.free == 1 && rep.total == 2);
 	/* What the worker wrote there it never reads. */
@@ -79,15 +82,32 @@ static const char *replies(struct session *s)
 
 static const char *addresses(struct session *s)
 {
-	uint64_t w = fake_word(s, 0), host = window_stats(s->win).host_bytes, end = w + host, base = window_base(s->win);
+	uint64_t w = fake_word(s, 0), host = window_stats(s->win).host_bytes, end = w + host,
+	         base = window_base(s->win);
 
 	EXPECT(after(s, copy(s, w, w + 64, 64)) == 0 && fake_said("copy:1"));
 	EXPECT(after(s, copy(s, w, w, host)) == 0 && fake_said("copy:1"));
 	EXPECT(after(s, copy(s, w, w, 0)) == 0 && fake_said(""));
-	const struct { uint64_t dst, src, bytes; } bad[] = {
-		{ w, end - 7, 8 }, { end - 7, w, 8 }, { w - 1, w, 1 }, { w, w - 1, 1 }, { base, w, 1 }, { base + 4096, w, 1 }, { w, 0, 8 }, { 0, w, 8 },
-		{ w, w, UINT64_MAX }, { w, w + 8, UINT64_MAX - 7 }, { UINT64_MAX, w, 1 }, { end, w, 0 }, { w, base + AG_WINDOW_BYTES, 8 },
-		{ base + AG_EXTENT_MIN, w, 8 }, { w, base - 8, 16 }, { w, w, host + 1 }, { (uint64_t)(uintptr_t)s, w, 8 },
+	const struct {
+		uint64_t dst, src, bytes;
+	} bad[] = {
+		{ w, end - 7, 8 },
+		{ end - 7, w, 8 },
+		{ w - 1, w, 1 },
+		{ w, w - 1, 1 },
+		{ base, w, 1 },
+		{ base + 4096, w, 1 },
+		{ w, 0, 8 },
+		{ 0, w, 8 },
+		{ w, w, UINT64_MAX },
+		{ w, w + 8, UINT64_MAX - 7 },
+		{ UINT64_MAX, w, 1 },
+		{ end, w, 0 },
+		{ w, base + AG_WINDOW_BYTES, 8 },
+		{ base + AG_EXTENT_MIN, w, 8 },
+		{ w, base - 8, 16 },
+		{ w, w, host + 1 },
+		{ (uint64_t)(uintptr_t)s, w, 8 },
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
 		EXPECT(after(s, copy(s, bad[i].dst, bad[i].src, bad[i].bytes)) == CUDA_ERROR_INVALID_VALUE);
@@ -134,8 +154,15 @@ static const char *fills(struct session *s)
 static struct msg_copy3d box(struct session *s)
 {
 	uint64_t w = fake_word(s, 0);
-	struct msg_copy3d m = { .dst = w, .src = w + 65536, .dst_pitch = 64, .dst_height = 8, .src_pitch = 128, .src_height = 16, .width = 32, .height = 4,
-		.depth = 2 };
+	struct msg_copy3d m = { .dst = w,
+		                .src = w + 65536,
+		                .dst_pitch = 64,
+		                .dst_height = 8,
+		                .src_pitch = 128,
+		                .src_height = 16,
+		                .width = 32,
+		                .height = 4,
+		                .depth = 2 };
 	return m;
 }
 
@@ -155,12 +182,13 @@ static const char *boxes(struct session *s)
 	struct msg_copy3d m = box(s);
 
 	EXPECT(copy3d(s, m) == 0 && fake_said("copy3d:1"));
-#define WITH(change, want) do { \
-	m = box(s); \
-	change; \
-	if (copy3d(s, m) != (want)) \
-		return #change; \
-} while (0)
+#define WITH(change, want)                                                                                             \
+	do {                                                                                                           \
+		m = box(s);                                                                                            \
+		change;                                                                                                \
+		if (copy3d(s, m) != (want))                                                                            \
+			return #change;                                                                                \
+	} while (0)
 	WITH(m.width = 65, no);
 	WITH(m.height = 9, no);
 	WITH(m.dst_y = 5, no);
@@ -193,7 +221,7 @@ static const char *words(struct session *s)
 	ENDS(m);
 	struct msg_hostfunc *f = fake_msg(AG_OP_hostfunc, sizeof *f, 0, false);
 	f->word = fake_word(s, 0);
-	ENDS(f);                         /* ticket 0 */
+	ENDS(f); /* ticket 0 */
 	f->ticket = 3;
 	EXPECT(fake_serve(s, f) && s->st.held == 1);
 	fake_log[0] = 0;
@@ -203,7 +231,9 @@ static const char *words(struct session *s)
 /* The least a permitted message needs to be answered in a faulted session. */
 static const char *faulted(struct session *s)
 {
-	s->records->rec[0] = (struct guard_record){ .valid = 1, .kind = GUARD_FAULT_TRAP, .line = 12, .addr = 0x1234, .tid = { 1, 2, 3 } };
+	s->records->rec[0] = (struct guard_record){
+		.valid = 1, .kind = GUARD_FAULT_TRAP, .line = 12, .addr = 0x1234, .tid = { 1, 2, 3 }
+	};
 	s->records->count = 1;
 	unsigned logged = fake_logged;
 	EXPECT(after(s, copy(s, fake_word(s, 0), fake_word(s, 8), 8)) == CUDA_ERROR_LAUNCH_FAILED && fake_said(""));
@@ -230,7 +260,8 @@ static const char *record_flood(struct session *s)
 	EXPECT(fake_serve(s, n) && s->state == AG_S_READY);
 	s->records->rec[GUARD_MAX_RECORDS - 1].valid = 1;
 	s->records->rec[GUARD_MAX_RECORDS - 1].kind = 77;
-	EXPECT(fake_serve(s, fake_msg(AG_OP_nop, sizeof *n, 0, true)) && s->state == AG_S_FAULTED && s->fault == CUDA_ERROR_ILLEGAL_ADDRESS);
+	EXPECT(fake_serve(s, fake_msg(AG_OP_nop, sizeof *n, 0, true)) && s->state == AG_S_FAULTED &&
+	       s->fault == CUDA_ERROR_ILLEGAL_ADDRESS);
 	return NULL;
 }
 
@@ -246,7 +277,7 @@ static const char *driver_errors(struct session *s)
 	EXPECT(s->shm->async_error == CUDA_ERROR_INVALID_VALUE || s->shm->async_error == CUDA_ERROR_OUT_OF_MEMORY);
 	the_worker.sessions = s;
 	s->serving = true;
-	fake_fails = CUDA_ERROR_ILLEGAL_ADDRESS;         /* the context itself */
+	fake_fails = CUDA_ERROR_ILLEGAL_ADDRESS; /* the context itself */
 	fake_serve(s, copy(s, w, w, 8));
 	EXPECT(the_worker.dead == CUDA_ERROR_ILLEGAL_ADDRESS && s->shm->ended == CUDA_ERROR_ILLEGAL_ADDRESS);
 	the_worker.dead = 0;
@@ -288,19 +319,24 @@ static const char *tables(struct session *s)
 	enum ag_kind k = AG_K_EVENT;
 	int x;
 
-	EXPECT(!table_free_id(&t, k, 0) && !table_free_id(&t, k, AG_ID(AG_K_STREAM, 1, 0)) && !table_free_id(&t, k, AG_ID(k, 0, 0)));
+	EXPECT(!table_free_id(&t, k, 0) && !table_free_id(&t, k, AG_ID(AG_K_STREAM, 1, 0)) &&
+	       !table_free_id(&t, k, AG_ID(k, 0, 0)));
 	EXPECT(!table_free_id(&t, k, AG_ID(k, 1, 0xffffffff)) && !table_free_id(&t, k, AG_ID(k, 1, 1 << 19)));
 	EXPECT(table_put(&t, k, AG_ID(k, 5, 700), &x, NULL) == 0 && t.live == 1);
-	EXPECT(table_find(&t, k, AG_ID(k, 5, 700)) && !table_find(&t, k, AG_ID(k, 4, 700)) && !table_find(&t, k, AG_ID(k, 6, 700)));
+	EXPECT(table_find(&t, k, AG_ID(k, 5, 700)) && !table_find(&t, k, AG_ID(k, 4, 700)) &&
+	       !table_find(&t, k, AG_ID(k, 6, 700)));
 	EXPECT(!table_find(&t, AG_K_STREAM, AG_ID(k, 5, 700)) && !table_find(&t, k, AG_ID(k, 5, 699)));
 	EXPECT(table_put(&t, k, AG_ID(k, 6, 700), &x, NULL) == CUDA_ERROR_INVALID_HANDLE);
 	table_drop(&t, k, AG_ID(k, 5, 700));
 	table_drop(&t, k, AG_ID(k, 5, 700));
 	EXPECT(t.live == 0 && !table_find(&t, k, AG_ID(k, 5, 700)));
-	EXPECT(!table_free_id(&t, k, AG_ID(k, 5, 700)) && !table_free_id(&t, k, AG_ID(k, 4, 700)) && table_free_id(&t, k, AG_ID(k, 6, 700)));
+	EXPECT(!table_free_id(&t, k, AG_ID(k, 5, 700)) && !table_free_id(&t, k, AG_ID(k, 4, 700)) &&
+	       table_free_id(&t, k, AG_ID(k, 6, 700)));
 	table_clear(&t);
-	EXPECT(session_put(s, AG_K_GRAPH, AG_ID(AG_K_GRAPH, 1, 0), &x) == 0 && session_find(s, AG_K_GRAPH, &x) == AG_ID(AG_K_GRAPH, 1, 0));
-	EXPECT(session_get(s, AG_K_GRAPH, AG_ID(AG_K_GRAPH, 1, 0)) == &x && !session_get(s, AG_K_GRAPH, AG_ID(AG_K_GRAPH, 2, 0)));
+	EXPECT(session_put(s, AG_K_GRAPH, AG_ID(AG_K_GRAPH, 1, 0), &x) == 0 &&
+	       session_find(s, AG_K_GRAPH, &x) == AG_ID(AG_K_GRAPH, 1, 0));
+	EXPECT(session_get(s, AG_K_GRAPH, AG_ID(AG_K_GRAPH, 1, 0)) == &x &&
+	       !session_get(s, AG_K_GRAPH, AG_ID(AG_K_GRAPH, 2, 0)));
 	session_drop(s, AG_K_GRAPH, AG_ID(AG_K_GRAPH, 1, 0));
 	EXPECT(!session_has(s, AG_K_GRAPH, AG_ID(AG_K_GRAPH, 1, 0)) && !session_find(s, AG_K_GRAPH, &x));
 	return NULL;
@@ -345,17 +381,31 @@ static const char *digests(struct session *s)
 	EXPECT(digest_is("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 1,
 	                 "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"));
 	EXPECT(digest_is("a", 1000000, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"));
-	EXPECT(digest_is("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 10000,
-	                 "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"));
+	EXPECT(digest_is(
+	        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+	        10000, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"));
 	return NULL;
 }
 
 int main(void)
 {
-	static const struct { const char *name; const char *(*fn)(struct session *); } cases[] = {
-		{ "heads", heads }, { "replies", replies }, { "addresses", addresses }, { "fills", fills }, { "boxes", boxes }, { "words", words },
-		{ "faulted", faulted }, { "record_flood", record_flood }, { "driver_errors", driver_errors }, { "grants", grants }, { "tables", tables },
-		{ "teardown_order", teardown_order }, { "digests", digests },
+	static const struct {
+		const char *name;
+		const char *(*fn)(struct session *);
+	} cases[] = {
+		{ "heads", heads },
+		{ "replies", replies },
+		{ "addresses", addresses },
+		{ "fills", fills },
+		{ "boxes", boxes },
+		{ "words", words },
+		{ "faulted", faulted },
+		{ "record_flood", record_flood },
+		{ "driver_errors", driver_errors },
+		{ "grants", grants },
+		{ "tables", tables },
+		{ "teardown_order", teardown_order },
+		{ "digests", digests },
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

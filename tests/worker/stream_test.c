@@ -1,4 +1,5 @@
-/* stream_test.c - what the worker tells the driver for legacy-stream order, joins, and work held back by host functions. */
+/* stream_test.c - what the worker tells the driver for legacy-stream order, joins, and work held back by host
+ * functions. */
 #include "fake.h"
 
 #define SID(i) AG_ID(AG_K_STREAM, 1, i)
@@ -246,8 +247,8 @@ static const char *legacy_order_with_holds(struct session *s)
 	stream(s, 1, 0);
 	stream(s, 2, CU_STREAM_NON_BLOCKING);
 	hostfunc(s, SID(0), 5);
-	copy(s, 0);                      /* legacy: after everything blocking */
-	copy(s, SID(1));                 /* blocking: after the legacy operation */
+	copy(s, 0);      /* legacy: after everything blocking */
+	copy(s, SID(1)); /* blocking: after the legacy operation */
 	copy(s, SID(2));
 	signal_word(s, 0, 9, true);
 	EXPECT(fake_said("write:2=5 copy:4"));
@@ -303,7 +304,7 @@ static const char *end_while_held(struct session *s)
 	record(s, 0, SID(0), 0);
 	copy(s, 0);
 	fake_said("write:2=5");
-	return NULL;                     /* fake_end must free it all */
+	return NULL; /* fake_end must free it all */
 }
 
 static const char *too_much_held_back(struct session *s)
@@ -320,15 +321,25 @@ static const char *too_much_held_back(struct session *s)
 
 int main(void)
 {
-	static const struct { const char *name; const char *(*fn)(struct session *); } cases[] = {
-		{ "one_stream_costs_nothing", one_stream_costs_nothing }, { "legacy_waits_for_blocking", legacy_waits_for_blocking },
+	static const struct {
+		const char *name;
+		const char *(*fn)(struct session *);
+	} cases[] = {
+		{ "one_stream_costs_nothing", one_stream_costs_nothing },
+		{ "legacy_waits_for_blocking", legacy_waits_for_blocking },
 		{ "idle_streams_are_not_waited_for", idle_streams_are_not_waited_for },
-		{ "two_blocking_streams_share_one_mark", two_blocking_streams_share_one_mark }, { "join_covers_all", join_covers_all },
-		{ "destroyed_streams_still_count", destroyed_streams_still_count }, { "hostfunc_holds_its_stream", hostfunc_holds_its_stream },
-		{ "second_hostfunc_waits_its_turn", second_hostfunc_waits_its_turn }, { "events_carry_the_hold", events_carry_the_hold },
-		{ "a_later_record_wins", a_later_record_wins }, { "legacy_order_with_holds", legacy_order_with_holds },
-		{ "destroyed_while_held", destroyed_while_held }, { "a_fault_drops_what_is_held", a_fault_drops_what_is_held },
-		{ "end_while_held", end_while_held }, { "too_much_held_back", too_much_held_back },
+		{ "two_blocking_streams_share_one_mark", two_blocking_streams_share_one_mark },
+		{ "join_covers_all", join_covers_all },
+		{ "destroyed_streams_still_count", destroyed_streams_still_count },
+		{ "hostfunc_holds_its_stream", hostfunc_holds_its_stream },
+		{ "second_hostfunc_waits_its_turn", second_hostfunc_waits_its_turn },
+		{ "events_carry_the_hold", events_carry_the_hold },
+		{ "a_later_record_wins", a_later_record_wins },
+		{ "legacy_order_with_holds", legacy_order_with_holds },
+		{ "destroyed_while_held", destroyed_while_held },
+		{ "a_fault_drops_what_is_held", a_fault_drops_what_is_held },
+		{ "end_while_held", end_while_held },
+		{ "too_much_held_back", too_much_held_back },
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
