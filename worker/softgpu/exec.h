@@ -94,6 +94,28 @@ unsigned exec_workers(void);
 /* Thread-instructions executed since start (for bench-softgpu); approximate while grids run. */
 uint64_t exec_instructions(void);
 
+/* Bytes of the heap that kernels' malloc takes from, set before the first module that uses it loads; 8 MiB at first. */
+extern uint64_t exec_heap_bytes;
+
+/* A texture or surface object as the Driver side describes it to kernels. */
+struct exec_texture {
+	uint64_t data;             /* arena address of the first texel */
+	uint64_t pitch, slice;     /* bytes from row to row; from plane (or layer, or face) to plane */
+	uint32_t width, height, depth; /* texels; depth: planes, layers, or 6 faces a cube; 0 where there is no such dimension */
+	uint8_t bits, channels;    /* 8, 16 or 32 bits in each of 1, 2 or 4 channels */
+	enum { EXEC_TEXEL_UNSIGNED, EXEC_TEXEL_SIGNED, EXEC_TEXEL_FLOAT } kind;
+	bool layered, cube;
+	bool normalized_coords;    /* coordinates run from 0 to 1 */
+	bool linear;               /* filter: else the nearest texel */
+	bool as_integer;           /* CU_TRSF_READ_AS_INTEGER: else 8- and 16-bit integers read as -1 or 0 to 1 */
+	uint8_t address[3];        /* CUaddress_mode by dimension */
+	float border[4];
+};
+
+/* Provided by the Driver side where it has textures (else objects of no kind exist): describes object `handle` of the context that runs
+ * kernels.  False: no such texture (surface). */
+bool soft_texture(uint64_t handle, bool surface, struct exec_texture *out);
+
 /* Provided by the Driver side: is [addr, addr+len) inside registered host memory outside the arena? */
 bool soft_host_range(uint64_t addr, uint64_t len);
 
