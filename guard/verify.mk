@@ -50,3 +50,15 @@ build/tests/helper_test_asan: build/asan/obj/tests/guard/helper_test.o $(GUARD_A
 
 BINS += build/bin/agileos-guard
 TESTS += build/tests/helper_test build/tests/helper_test_asan
+
+build/tests/attack_test: $(call objs,tests/guard/attack_test.c tests/softgpu/exec_harness.c) $(VERIFY_OBJ) \
+		$(REWRITE_OBJ) $(PTX_OBJ) $(call objs,$(sort $(wildcard worker/softgpu/exec_*.c)))
+	@mkdir -p $(@D)
+	$(CC) -pthread -o $@ $^ -lm
+
+build/tests/attack_test_asan: $(call asan_objs,tests/guard/attack_test.c tests/softgpu/exec_harness.c) $(VERIFY_ASAN_OBJ) \
+		$(REWRITE_ASAN_OBJ) $(PTX_ASAN_OBJ) $(call asan_objs,$(sort $(wildcard worker/softgpu/exec_*.c)))
+	@mkdir -p $(@D)
+	$(CC) $(ASAN_FLAGS) -pthread -o $@ $^ -lm
+
+TESTS += build/tests/attack_test build/tests/attack_test_asan

@@ -1,0 +1,318 @@
+/* attack_test.c - every attack of tests/guard/attack/, on softgpu's processor: unguarded it must succeed, guarded it must not.
+ *
+ * A file is one kernel `attack(.u64 victim, .u64 own, .u64 distance)`, distance = victim - own, and says in its first lines:
+ *   // >>> what it does
+ *   // >>> victim neighbour|below|next|service|records|kill|desc       whose memory; next: just past the slack of a narrow window
+ *   // >>> launch GRID BLOCK SHARED                                     default 1 32 0
+ *   // >>> unguarded reads|writes|fault CODE|hangs|refused|nothing      what it gets without the guard (refused: softgpu's loader will not have it;
+ *                                                                       nothing: no effect that can be seen here, only on a GPU)
+ *   // >>> guarded record KIND|refused TEXT|quiet                       KIND: of enum guard_fault_kind; quiet: contained, and nothing to record
+ * Guarded (narrow and wide), whatever it says: the victim is as it was, its secret is nowhere in the client's memory, the grid ends without
+ * an error, a kernel that does not end by itself ends when the kill flag is set.
+ *
+ * The arena:   below | window, 4 GiB (8 GiB when wide) and its slack | next (when narrow) ... | neighbour ... service, records, kill. */
+#include "guard/guard.h"
+#include "guard/verify.h"
+#include "tests/softgpu/exec_harness.h"
+
+#include <errno.h>
+#include <glob.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define GIB (1ull << 30)
+#define WINDOW (SOFT_ARENA_BASE + 64 * GIB)
+#define NEIGHBOUR (WINDOW + 16 * GIB)
+#define BELOW (WINDOW - 16 * GIB)
+#define SERVICE (WINDOW + 48 * GIB)
+#define WORKER (WINDOW + 56 * GIB)      /* records, kill flag, textures */
+#define OWN (WINDOW + 65536)
+#define AREA 65536u                     /* of a victim, and of the client's memory that attacks use */
+#define SECRET 0x5ec2e75au
+#define DATA (WINDOW + (64 << 20))      /* the module's variables */
+#define RING (WINDOW + (128 << 20))
+
+enum want { READS, WRITES, FAULT, HANGS, REFUSED, NOTHING };
+
+struct attack {
+	char name[64], victim[32], refusal[128];
+	const char *text;
+	unsigned grid, block, shared;
+	enum want unguarded;
+	int code, kind;                 /* FAULT; record kind, 0 quiet, -1 refused */
+};
+
+static const char *const want_names[] = { "reads", "writes", "fault", "hangs", "refused", "nothing" };
+
+static bool parse_header(struct attack *a)
+{
+	char word[32];
+	int seen = 0;
+	a->grid = 1;
+	a->block = 32;
+	snprintf(a->victim, sizeof a->victim, "neighbour");
+	for (const char *p = a->text; !strncmp(p, "// >>> ", 7); p += strcspn(p, "\n") + 1) {
+		const char *s = p + 7;
+		if (sscanf(s, "victim %31s", a->victim) == 1 || sscanf(s, "launch %u %u %u", &a->grid, &a->block, &a->shared) == 3)
+			continue;
+		if (sscanf(s, "unguarded %31s %d", word, &a->code) >= 1)
+			for (int i = 0; i < 6; i++)
+				if (!strcmp(word, want_names[i])) {
+					a->unguarded = (enum want)i;
+					seen |= 1;
+				}
+		if (sscanf(s, "guarded record %d", &a->kind) == 1 || !strncmp(s, "guarded quiet", 13))
+			seen |= 2;
+		if (!strncmp(s, "guarded refused ", 16)) {
+			snprintf(a->refusal, sizeof a->refusal, "%.*s", (int)strcspn(s + 16, "\n"), s + 16);
+			a->kind = -1;
+			seen |= 2;
+		}
+	}
+	return seen == 3;
+}
+
+/* --- the world ------------------------------------------------------------------------------- */
+
+static uint64_t victim_of(const char *name, uint64_t desc)
+{
+	const struct { const char *name; uint64_t addr; } rows[] = {
+		{ "neighbour", NEIGHBOUR + 65536 }, { "below", BELOW + 65536 }, { "next", WINDOW + 4 * GIB + GUARD_SLACK }, { "service", SERVICE },
+		{ "records", WORKER }, { "kill", WORKER + 2 * AREA }, { "desc", desc },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (!strcmp(rows[i].name, name))
+			return rows[i].addr;
+	printf("not ok attack: no victim '%s'\n", name);
+	exit(1);
+}
+
+static void map(uint64_t addr, uint64_t bytes)
+{
+	if (mmap((void *)addr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE, -1, 0) == MAP_FAILED) {
+		printf("not ok attack/memory: %s\n", strerror(errno));
+		exit(1);
+	}
+}
+
+static const uint64_t victims[] = { NEIGHBOUR, NEIGHBOUR + AREA, BELOW, BELOW + AREA, SERVICE, 0 };
+
+static void set_world(bool wide)
+{
+	for (size_t i = 0; victims[i]; i++)
+		for (unsigned w = 0; w < AREA / 4; w++)
+			((uint32_t *)victims[i])[w] = SECRET;
+	for (unsigned w = 0; w < AREA / 4; w++)
+		((uint32_t *)(WINDOW + 4 * GIB + GUARD_SLACK))[w] = wide ? 0 : SECRET;
+	memset((void *)WORKER, 0, 4 * AREA);
+	madvise((void *)WINDOW, 4 * GIB, MADV_DONTNEED);
+	madvise((void *)(WINDOW + 4 * GIB + GUARD_SLACK + AREA), 4 * GIB - AREA, MADV_DONTNEED);
+	struct guard_printf *ring = (void *)RING;
+	ring->bytes = 1 << 16;
+}
+
+static bool untouched(bool wide)
+{
+	for (size_t i = 0; victims[i]; i++)
+		for (unsigned w = 0; w < AREA / 4; w++)
+			if (((uint32_t *)victims[i])[w] != SECRET)
+				return false;
+	for (unsigned w = 0; w < AREA / 4 && !wide; w++)
+		if (((uint32_t *)(WINDOW + 4 * GIB + GUARD_SLACK))[w] != SECRET)
+			return false;
+	return true;
+}
+
+/* The secret, at any byte of what the client can look at. */
+static bool leaked(void)
+{
+	const uint64_t places[] = { WINDOW, OWN, DATA, RING };
+	uint32_t secret = SECRET;
+	for (size_t i = 0; i < 4; i++)
+		if (memmem((void *)places[i], AREA, &secret, 4))
+			return true;
+	return false;
+}
+
+/* --- running --------------------------------------------------------------------------------- */
+
+/* What unguarded kernels print; guarded ones print into their window. */
+static bool printed_secret;
+static void print(const char *text, size_t len)
+{
+	uint32_t secret = SECRET;
+	printed_secret |= memmem(text, len, &secret, 4) != NULL;
+}
+
+struct timer { volatile uint32_t *first, *then; unsigned first_ms, then_ms; volatile bool done, fired; pthread_t thread; };
+
+static void *tick(void *arg)
+{
+	struct timer *t = arg;
+	for (unsigned ms = 0; !t->done; ms += 5) {
+		if (ms >= t->first_ms)
+			*t->first = 1;
+		if (ms >= t->then_ms) {
+			*t->then = 1;
+			t->fired = true;
+		}
+		nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
+	}
+	return NULL;
+}
+
+static CUresult go(struct exec_module *m, const char *kernel, const struct attack *a, uint64_t victim, unsigned dyn, struct timer *t)
+{
+	struct { uint64_t victim, own, distance, coop; } args = { victim, OWN, victim - OWN, WINDOW + 4096 };
+	static volatile uint32_t cancel;
+	cancel = 0;
+	t->then = &cancel;
+	if (!t->first)
+		t->first = &cancel;
+	t->done = t->fired = false;
+	pthread_create(&t->thread, NULL, tick, t);
+	CUresult r = launch(m, kernel, (struct launch_opt){ .grid = { a->grid, 1, 1 }, .block = { a->block, 1, 1 }, .shared = dyn, .cancel = &cancel }, &args,
+			    sizeof args);
+	t->done = true;
+	pthread_join(t->thread, NULL);
+	return r;
+}
+
+static void unguarded(const struct attack *a)
+{
+	struct ptx_error err = { 0 };
+	struct ptx_module *p = ptx_parse(a->text, strlen(a->text), &err);
+	struct exec_module *m = NULL;
+	struct timer t = { .first_ms = 300, .then_ms = 300 };
+	char name[128];
+	CUresult r = p ? exec_load(p, dev_alloc, dev_release, &m, &err) : CUDA_ERROR_INVALID_PTX;
+	snprintf(name, sizeof name, "attack/%s unguarded", a->name);
+	if (r) {
+		check(a->unguarded == REFUSED, name, "does not load: line %u: %s", err.line, err.text);
+		return;
+	}
+	set_world(false);
+	printed_secret = false;
+	if (!strcmp(a->victim, "records") || !strcmp(a->victim, "kill") || !strcmp(a->victim, "desc"))
+		memset((void *)WORKER, 0x5e, 4 * AREA);
+	r = go(m, "attack", a, victim_of(a->victim, SERVICE), a->shared, &t);
+	bool worker_hit = false;
+	for (unsigned i = 0; i < 4 * AREA && (!strcmp(a->victim, "records") || !strcmp(a->victim, "kill")); i++)
+		worker_hit |= ((uint8_t *)WORKER)[i] != 0x5e;
+	bool got[] = { leaked() || printed_secret, !untouched(false) || worker_hit, r == (CUresult)a->code && r, t.fired, false, true };
+	check(got[a->unguarded], name, "it did not get what it wanted (%s %d): error %d, %s, %s", want_names[a->unguarded], a->code, r,
+	      got[READS] ? "read" : "not read", got[WRITES] ? "written" : "not written");
+	exec_unload(m);
+}
+
+static const struct exec_symbol *symbol(struct exec_module *m, const char *name)
+{
+	return exec_find_symbol(m, name);
+}
+
+/* What the worker does with a module. */
+static bool install(struct exec_module *m, const struct guard_result *r, bool wide)
+{
+	const struct exec_symbol *d = symbol(m, "ag_desc"), *c = symbol(m, "ag_const");
+	if (!d || d->size != GUARD_DESC_BYTES || (r->const_bytes && (!c || c->size != r->const_bytes)))
+		return false;
+	struct guard_desc desc = {
+		.window_hi = (uint32_t)(WINDOW >> 32), .window_mask_hi = wide ? 1 : 0, .data = DATA, .kill = WORKER + 2 * AREA, .records = WORKER,
+		.fault_word = WINDOW + 512, .printf_ring = RING, .textures = WORKER + 3 * AREA, .ntextures = 1, .client = 7, .module = 3,
+		.window_base = WINDOW, .window_extent = wide ? 8 * GIB : 4 * GIB,
+	};
+	memcpy((void *)d->addr, &desc, sizeof desc);
+	if (r->const_bytes)
+		memcpy((void *)c->addr, r->cimage, r->const_bytes);
+	if (r->data_init)
+		memcpy((void *)DATA, r->data, r->data_init);
+	for (uint32_t i = 0; i < r->nrelocs; i++)
+		*(uint64_t *)((r->relocs[i].in_const ? c->addr : DATA) + r->relocs[i].offset) += DATA;
+	return true;
+}
+
+static void judge(const struct attack *a, const char *name, bool wide, CUresult r, const struct timer *t, const char *label)
+{
+	const struct guard_records *rec = (const void *)WORKER;
+	uint32_t kind = rec->count ? rec->rec[0].kind : 0;
+	bool worker_ok = rec->rec[0].client == (rec->count ? 7u : 0u) && *(uint32_t *)(WORKER + 2 * AREA) <= 1;
+	bool ok = r == CUDA_SUCCESS && !t->fired && untouched(wide) && !leaked() && worker_ok;
+	/* In a wide window `next` is the client's own: nothing to record there. */
+	bool own = wide && !strcmp(a->victim, "next");
+	bool recorded = own || (a->kind ? kind == (uint32_t)a->kind && rec->rec[0].valid && rec->rec[0].line : rec->count == 0);
+	check(ok && recorded, name, "%s: error %d (%s, line %u), %s, victim %s, secret %s, %u records, the first of kind %u line %u", label, r, r ? fault.what : "",
+	      r ? fault.line : 0, t->fired ? "had to be cancelled" : "ended", untouched(wide) ? "untouched" : "TOUCHED", leaked() ? "LEAKED" : "kept",
+	      rec->count, kind, rec->rec[0].line);
+}
+
+static void guarded(const struct attack *a, bool wide)
+{
+	struct guard_options opt = { .wide = wide, .report = true, .fence = true, .poll = true, .target_sm = 90 };
+	struct guard_input in = { a->text, strlen(a->text), a->name };
+	struct guard_result r;
+	struct guard_verdict v;
+	struct ptx_error err = { 0 };
+	struct exec_module *m = NULL;
+	uint32_t piece;
+	size_t len;
+	char name[128];
+	snprintf(name, sizeof name, "attack/%s %s", a->name, wide ? "wide" : "narrow");
+	if (guard_rewrite(&in, 1, &opt, &r, &err, &piece)) {
+		check(a->kind == -1 && strstr(err.text, a->refusal), name, "refused: line %u: %s", err.line, err.text);
+		return;
+	}
+	if (verify(r.text, r.text_len, wide, NULL, 0, &v)) {
+		check(false, name, "the verifier refuses line %u: %s", v.line, v.reason);
+		guard_result_free(&r);
+		return;
+	}
+	char *text = guard_compose(r.text, r.text_len, 90, NULL, 0, &len);
+	struct ptx_module *p = text ? ptx_parse(text, len, &err) : NULL;
+	set_world(wide);
+	if (!p || exec_load(p, dev_alloc, dev_release, &m, &err) || !install(m, &r, wide) || v.nkernels != 1) {
+		check(false, name, "the guarded module does not load: line %u: %s", err.line, err.text);
+	} else if (a->kind == -1) {
+		check(false, name, "accepted, not refused");
+	} else {
+		unsigned dyn = a->shared > v.kernels[0].min_dyn_shared ? a->shared : v.kernels[0].min_dyn_shared;
+		struct timer t = { .first = (volatile uint32_t *)(WORKER + 2 * AREA), .first_ms = a->unguarded == HANGS ? 200 : 5000, .then_ms = 10000 };
+		CUresult rc = go(m, "k0", a, victim_of(a->victim, symbol(m, "ag_desc")->addr), (dyn + 15) & ~15u, &t);
+		judge(a, name, wide, rc, &t, a->victim);
+	}
+	exec_unload(m);
+	free(text);
+	verify_free(&v);
+	guard_result_free(&r);
+}
+
+int main(int argc, char **argv)
+{
+	glob_t g = { 0 };
+	if (glob("tests/guard/attack/*.ptx", 0, NULL, &g))
+		return printf("not ok attack: no files\n"), 1;
+	exec_printf = print;
+	map(WINDOW, 8 * GIB + GUARD_SLACK);
+	map(NEIGHBOUR, 2 * AREA);
+	map(BELOW, 2 * AREA);
+	map(SERVICE, AREA);
+	map(WORKER, 4 * AREA);
+	for (size_t i = 0; i < g.gl_pathc; i++) {
+		const char *base = strrchr(g.gl_pathv[i], '/') + 1;
+		struct attack a = { .text = slurp(g.gl_pathv[i]) };
+		snprintf(a.name, sizeof a.name, "%.*s", (int)strcspn(base, "."), base);
+		if (argc > 1 && strcmp(argv[1], a.name))
+			continue;
+		if (!parse_header(&a)) {
+			check(false, a.name, "bad header");
+			continue;
+		}
+		unguarded(&a);
+		guarded(&a, false);
+		guarded(&a, true);
+		free((void *)a.text);
+	}
+	globfree(&g);
+	return harness_end();
+}
