@@ -9,10 +9,11 @@
 /* Families of numbered invariant registers: %<name><n>, or %<name><W>_<n> for those with a width. */
 enum inv { INV_GL, INV_GA, INV_GH, INV_GSO, INV_GSM, INV_GSA, INV_GS, INV_GPO, INV_GPM, INV_GPA, INV_GP, INV_GKO, INV_GKM, INV_GKA,
 	INV_GK, INV_GSU, INV_GSG, INV_GPU, INV_GPG, INV_GG, INV_GB, INV_GBI, INV_GBU, INV_GBV, INV_GBC, INV_GNS, INV_GCZ, INV_GTI, INV_GTA,
-	INV_GT, INV_COUNT };
+	INV_GT, INV_GY, INV_COUNT };
 
 /* Entry-block registers, each with its line. */
-enum entry { EN_GW = 1, EN_GM = 2, EN_GD = 4, EN_POLL = 8, EN_GSB = 16, EN_GSN = 32, EN_GLB = 64, EN_GKB = 128, EN_GT = 256 };
+enum entry { EN_GW = 1, EN_GM = 2, EN_GD = 4, EN_POLL = 8, EN_GSB = 16, EN_GSN = 32, EN_GLB = 64, EN_GKB = 128, EN_GT = 256,
+	EN_GWE = 512 };
 
 /* What a memory operand addresses. */
 enum where { AT_PLAIN, AT_GLOBAL, AT_SHARED, AT_LOCAL, AT_CONST, AT_GENERIC };
@@ -55,7 +56,7 @@ struct rname { char s[24]; };               /* a register's name, by value */
 struct pending {
 	uint32_t line;
 	uint8_t code;           /* log2 of the width */
-	char bad[2][72];        /* "u32 a, b": what must be equal, in registers that nothing overwrites */
+	char bad[3][72];        /* "u32 a, b": what must be equal, in registers that nothing overwrites */
 	unsigned nbad;
 	char addr[56];          /* source operand of the mov.b64 that makes the address, */
 	char base[24];          /* or, with base, a 32-bit offset from it */
@@ -99,6 +100,12 @@ uint32_t rw_fresh_label(struct rw_out *o);
 void rw_fence_plan(struct rw_out *o, uint32_t from, uint32_t to);      /* one block of the stream */
 bool rw_fence_access(struct rw_out *o, uint32_t inst, unsigned op, char *text, size_t n, enum where *where);
 void rw_fence_forget(struct rw_out *o);                                /* a label came: nothing fenced holds */
+
+void rw_note_foot(struct rw_out *o, uint32_t f);                       /* %gsl<F> is needed */
+
+/* matrix.c, texture.c: the lines before, and the operands to print */
+void rw_matrix(struct rw_out *o, const struct ptx_inst *in, char addr[32], char stride[32], bool *shared);
+void rw_texture(struct rw_out *o, const struct ptx_inst *in, const struct ptx_operand *op, char handle[24]);
 
 /* report.c */
 void rw_report_open(struct rw_out *o);

@@ -271,7 +271,7 @@ void rw_fence_plan(struct rw_out *o, uint32_t from, uint32_t to)
 	for (uint32_t i = from; i < to; i++) {
 		const struct ptx_inst *in = &o->k->insts[i];
 
-		for (unsigned op = 0; op < in->nops; op++)
+		for (unsigned op = 0; op < in->nops && in->op != PTX_OP_wmma && in->op != PTX_OP_txq; op++)
 			if (in->ops[op].kind == PTX_O_ADDR)
 				add_access(o, i, op);
 		rw_visit_regs(in, new_version, o);
@@ -395,7 +395,7 @@ static void fence_global(struct rw_out *o, const struct group *g, struct rname s
 	pend(o, g, &p);
 }
 
-static void note_foot(struct rw_out *o, uint32_t f)
+void rw_note_foot(struct rw_out *o, uint32_t f)
 {
 	uint64_t s = o->k->smem.used ? o->k->smem.bytes : 0;
 
@@ -445,7 +445,7 @@ static uint32_t fence_small(struct rw_out *o, const struct group *g, unsigned wh
 	rw_line(o, "sub.u32 %%%so_%u, %s, %s;", s->stem, a, src.s, s->base);
 	if (where == AT_SHARED && o->k->dyn.used) {
 		o->entry |= EN_GSN;
-		note_foot(o, f);
+		rw_note_foot(o, f);
 		rw_line(o, "min.u32 %%%sm_%u, %%%so_%u, %%gsl%u;", s->stem, b, s->stem, a, f);
 	} else {
 		rw_line(o, "min.u32 %%%sm_%u, %%%so_%u, %llu;", s->stem, b, s->stem, a,

@@ -82,7 +82,7 @@ static bool operand_fits(const struct ptx_operand *o, char role, int depth)
 	case PTX_O_REG: return role != 'm' && role != 'l' && role != 't' && role != 'x';
 	case PTX_O_SINK: return role == 'd' || role == '*';
 	case PTX_O_IMM: case PTX_O_FIMM: case PTX_O_SREG: return role == 's' || role == '*';
-	case PTX_O_ADDR: return role == 'm' || role == '*';
+	case PTX_O_ADDR: return role == 'm' || role == '*' || role == 'x';
 	case PTX_O_LABEL: return role == 'l';
 	case PTX_O_TABLE: return role == 't';
 	case PTX_O_TEX: return role == 'x';

@@ -518,6 +518,63 @@ static void prepare(struct rw_out *o, struct ptx_inst *in)
 	}
 }
 
+static void matrix(struct rw_out *o, struct ptx_inst in)
+{
+	char addr[32], stride[32], buf[480];
+	struct text t = { buf, sizeof(buf), 0, o, in.line };
+	unsigned store = rw_has(&in, PTX_MOD_store);
+	bool shared;
+
+	if (!o->rw->opt->fence) {
+		const struct ptx_operand *m = &in.ops[store ? 0 : 1];
+
+		put_pred(&t, &in);
+		put_name(&t, &in);
+		for (unsigned i = 0; i < in.nops; i++) {
+			put(&t, i ? ", " : " ");
+			if (&in.ops[i] == m && m->kind == PTX_O_ADDR)
+				put(&t, "[%s+%" PRId64 "]", m->base == PTX_O_VAR ? m->u.var->name : rw_rn(o, m->u.reg).s, m->off);
+			else
+				put_operand(&t, &in.ops[i]);
+		}
+		rw_line(o, "%s;", buf);
+		return;
+	}
+	rw_matrix(o, &in, addr, stride, &shared);
+	set_space(&in, shared ? AT_SHARED : AT_GLOBAL);
+	put_pred(&t, &in);
+	put_name(&t, &in);
+	put(&t, " ");
+	if (store)
+		put(&t, "%s, ", addr);
+	put_operand(&t, &in.ops[store ? 1 : 0]);
+	rw_line(o, store ? "%s, %s;" : "%s, %s, %s;", buf, store ? stride : addr, stride);
+}
+
+static void texture(struct rw_out *o, const struct ptx_inst *in)
+{
+	char handle[24], buf[480];
+	struct text t = { buf, sizeof(buf), 0, o, in->line };
+	const struct ptx_operand *tex = &in->ops[1];
+
+	rw_texture(o, in, tex, handle);
+	put_pred(&t, in);
+	put_name(&t, in);
+	put(&t, " ");
+	put_operand(&t, &in->ops[0]);
+	put(&t, ", [%s", handle);
+	if (tex->kind == PTX_O_TEX) {
+		put(&t, ", ");
+		put_operand(&t, &tex->list[1]);
+	}
+	put(&t, "]");
+	for (unsigned i = 2; i < in->nops; i++) {
+		put(&t, ", ");
+		put_operand(&t, &in->ops[i]);
+	}
+	rw_line(o, "%s;", buf);
+}
+
 /* A predicate has no literals in the canonical form. */
 static void constant_pred(struct rw_out *o, const struct ptx_inst *in)
 {
@@ -558,10 +615,12 @@ static void one(struct rw_out *o, uint32_t i)
 	case RW_C_BRX: branch_table(o, i, in); break;
 	case RW_C_BAR: barrier(o, in); break;
 	case RW_C_SLEEP: nap(o, in); break;
-	case RW_C_TEX: rw_refuse(o->rw, in->line, "opcode '%s' is not supported: texture handles are not guarded", ptx_op_name(in->op));
+	case RW_C_TEX: texture(o, in); break;
 	case RW_C_WMMA:
-		if (!rw_has(in, PTX_MOD_mma))
-			rw_refuse(o->rw, in->line, "opcode 'wmma' is not supported: matrix loads and stores are not guarded");
+		if (!rw_has(in, PTX_MOD_mma)) {
+			matrix(o, *in);
+			break;
+		}
 		/* fall through */
 	default: general(o, i, *in);
 	}
@@ -648,7 +707,7 @@ static void print_registers(struct rw_out *o)
 		{ EN_POLL, "b64", "%gkill" }, { EN_POLL, "b32", "%gc" }, { EN_POLL, "b32", "%gx" }, { EN_POLL, "b32", "%gf" },
 		{ EN_POLL, "pred", "%gq" }, { EN_GSB, "b32", "%gsb" }, { EN_GSN, "b32", "%gsd" }, { EN_GSN, "b32", "%gsn" },
 		{ EN_GLB, "b32", "%glb" }, { EN_GKB, "b32", "%gkb" }, { EN_GT, "b64", "%gtb" }, { EN_GT, "b32", "%gtc" },
-		{ EN_GT, "b32", "%gtl" },
+		{ EN_GT, "b32", "%gtl" }, { EN_GWE, "b32", "%gwe" },
 	};
 
 	for (unsigned c = 0; c < RW_NCLASS; c++)
@@ -656,13 +715,19 @@ static void print_registers(struct rw_out *o)
 			head(o, "\t.reg .%s %s<%" PRIu32 ">;\n", classes[c].type, classes[c].prefix, o->class_count[c]);
 	for (unsigned f = 0; f < INV_COUNT; f++)
 		for (unsigned w = 0; w < 6; w++) {
-			if (!o->inv_count[f][w])
+			if (!o->inv_count[f][w] || f == INV_GY)
 				continue;
 			if (families[f].widths)
 				head(o, "\t.reg .%s %%%s%u_<%" PRIu32 ">;\n", families[f].type, families[f].name, 1u << w, o->inv_count[f][w]);
 			else
 				head(o, "\t.reg .%s %%%s<%" PRIu32 ">;\n", families[f].type, families[f].name, o->inv_count[f][w]);
 		}
+	for (const char *m = "lnhouvwbqms"; *m && o->inv_count[INV_GY][0]; m++)
+		head(o, "\t.reg .b32 %%gy%c_<%" PRIu32 ">;\n", *m, o->inv_count[INV_GY][0]);
+	if (o->inv_count[INV_GY][0]) {
+		head(o, "\t.reg .b64 %%gya_<%" PRIu32 ">;\n", o->inv_count[INV_GY][0]);
+		head(o, "\t.reg .pred %%gye_<%" PRIu32 ">;\n", o->inv_count[INV_GY][0]);
+	}
 	for (size_t i = 0; i < ARRAY_LEN(entry_regs); i++)
 		if (o->entry & entry_regs[i].bit)
 			head(o, "\t.reg .%s %s;\n", entry_regs[i].type, entry_regs[i].name);
@@ -693,6 +758,7 @@ static void print_entry(struct rw_out *o)
 		{ EN_GW, "ld.const.u32 %gw, [ag_desc];" }, { EN_GM, "ld.const.u32 %gm, [ag_desc+4];" },
 		{ EN_GD, "ld.const.u64 %gd, [ag_desc+8];" }, { EN_POLL, "ld.const.u64 %gkill, [ag_desc+16];" },
 		{ EN_POLL, "mov.u32 %gc, 0;" }, { EN_POLL, "mov.u32 %gf, 0;" },
+		{ EN_GWE, "or.b32 %gwe, %gw, %gm;" },
 		{ EN_GT, "ld.const.u64 %gtb, [ag_desc+56];" }, { EN_GT, "ld.const.u32 %gtc, [ag_desc+64];" }, { EN_GT, "sub.u32 %gtl, %gtc, 1;" },
 	};
 

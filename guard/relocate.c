@@ -330,6 +330,16 @@ static void do_envreg(struct move *m, struct ptx_inst *in, bool high)
 	take_pred(to, in);
 }
 
+/* Cooperative groups keep their barriers in reserved shared memory; here it is a part of the kernel's own. */
+static void do_reserved(struct move *m, struct ptx_inst *in)
+{
+	static const struct ptx_var reserved = { .size = 288 };
+	uint64_t off = take(m->rw, m->k, &m->k->smem, &reserved, reserved.size, 16, MAX_SHARED, in->line);
+	struct ptx_operand where = var_op(&m->k->smem, (int64_t)off);
+
+	put_address(m, &in->ops[0], &where);
+}
+
 static void check_param_access(struct move *m, const struct ptx_inst *in, const struct ptx_operand *a, uint32_t bytes)
 {
 	const struct ptx_param *p = a->u.param;
@@ -409,6 +419,8 @@ static void one(struct move *m, struct ptx_inst *in)
 	case RW_C_MOV:
 		if (in->ops[1].kind == PTX_O_SREG && (in->ops[1].u.sreg == PTX_SR_envreg1 || in->ops[1].u.sreg == PTX_SR_envreg2))
 			do_envreg(m, in, in->ops[1].u.sreg == PTX_SR_envreg1);
+		else if (in->ops[1].kind == PTX_O_SREG && in->ops[1].u.sreg == PTX_SR_reserved_smem_offset_1)
+			do_reserved(m, in);
 		else if (locate_value(m, &in->ops[1], &where))
 			put_address(m, &in->ops[0], &where);
 		else
@@ -428,9 +440,10 @@ static void check_sregs(struct rw *rw, const struct ptx_inst *in)
 {
 	for (unsigned i = 0; i < in->nops; i++) {
 		const struct ptx_operand *o = &in->ops[i];
-		bool coop = in->op == PTX_OP_mov && (o->u.sreg == PTX_SR_envreg1 || o->u.sreg == PTX_SR_envreg2);
+		bool ours = in->op == PTX_OP_mov && (o->u.sreg == PTX_SR_envreg1 || o->u.sreg == PTX_SR_envreg2
+			|| o->u.sreg == PTX_SR_reserved_smem_offset_1);
 
-		if (o->kind == PTX_O_SREG && !coop && !rw_sreg_allowed(o->u.sreg))
+		if (o->kind == PTX_O_SREG && !ours && !rw_sreg_allowed(o->u.sreg))
 			rw_refuse(rw, in->line, "special register %s is not supported", ptx_sreg_name(o->u.sreg));
 	}
 }
