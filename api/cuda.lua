@@ -13,6 +13,8 @@ local M = {}
 M.hand = {
 	["local"] = [[
 		cuCtxCreate_v4 cuCtxDisablePeerAccess cuCtxEnablePeerAccess cuCtxGetApiVersion cuCtxGetCacheConfig cuCtxGetCurrent
+		cuMemAddressFree cuMemAddressReserve cuMemCreate cuMemGetAccess cuMemGetAllocationGranularity
+		cuMemGetAllocationPropertiesFromHandle cuMemRelease cuMemRetainAllocationHandle cuMemSetAccess
 		cuCtxGetDevice cuCtxGetDevice_v2 cuCtxGetFlags cuCtxGetId cuCtxGetLimit cuCtxGetSharedMemConfig cuCtxPopCurrent_v2
 		cuCtxPushCurrent_v2 cuCtxResetPersistingL2Cache cuCtxSetCacheConfig cuCtxSetCurrent cuCtxSetFlags cuCtxSetLimit
 		cuCtxSetSharedMemConfig cuDeviceComputeCapability cuDeviceGet cuDeviceGetAttribute cuDeviceGetByPCIBusId cuDeviceGetCount
@@ -33,6 +35,7 @@ M.hand = {
 		cuStreamGetPriority
 	]],
 	custom = [[
+		cuMemMap cuMemUnmap
 		cuCtxDestroy_v2 cuCtxSynchronize cuCtxSynchronize_v2 cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxReset_v2 cuEventCreate
 		cuEventDestroy_v2 cuEventElapsedTime_v2 cuEventQuery cuEventRecord cuEventRecordWithFlags cuEventSynchronize
 		cuFuncSetAttribute cuGraphAddKernelNode_v2 cuGraphAddMemAllocNode cuGraphAddMemFreeNode cuGraphExecKernelNodeSetParams_v2

@@ -391,7 +391,7 @@ void agc_memory_drop(struct agc_ctx *ctx)
 	uint64_t busy = busy_now();
 	for (size_t i = 0; i < slots; i++) {
 		struct agc_block *b = &table[i];
-		if (b->addr <= 1 || b->kind == AGC_B_PRIVATE || (ctx && b->ctx != ctx))
+		if (b->addr <= 1 || b->kind == AGC_B_PRIVATE || b->kind == AGC_B_MODULE || b->kind == AGC_B_VMM || (ctx && b->ctx != ctx))
 			continue;
 		if (range_free(device, b->addr, busy) || range_free(host, b->addr, busy))
 			table_remove(b);
