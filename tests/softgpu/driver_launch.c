@@ -645,6 +645,18 @@ static void graph_events(void)
 	OK(cuStreamSynchronize(t));
 	EXPECT(out == 6);
 	OK(cuEventSynchronize(e));
+	CUgraph other;
+	CUgraphNode set, record;
+	OK(cuGraphCreate(&other, 0));
+	fill.value = 7;
+	OK(cuGraphAddMemsetNode(&set, other, NULL, 0, &fill, c));
+	GIVES(CUDA_ERROR_INVALID_VALUE, cuGraphExecChildGraphNodeSetParams(x, child, other));
+	OK(cuGraphAddEventRecordNode(&record, other, &set, 1, e));
+	OK(cuGraphExecChildGraphNodeSetParams(x, child, other));
+	OK(cuGraphLaunch(x, s));
+	OK(cuEventSynchronize(e));
+	OK(cuMemcpyDtoH(&out, p, 4));
+	EXPECT(out == 7);
 }
 
 static const struct test_case cases[] = {

@@ -164,6 +164,52 @@ static void per_thread_streams(void)
 	OK(cuStreamSynchronize(CU_STREAM_PER_THREAD));
 }
 
+#ifdef SOFT_DIRECT
+static void nothing(void *data)
+{
+	(void)data;
+}
+
+static void *short_thread(void *arg)
+{
+	if (cuCtxSetCurrent(arg) || cuLaunchHostFunc(CU_STREAM_PER_THREAD, nothing, NULL))
+		return "failed";
+	return NULL;
+}
+
+static int thread_count(void)
+{
+	char line[256];
+	int n = -1;
+	FILE *f = fopen("/proc/self/status", "r");
+	while (f && fgets(line, sizeof line, f))
+		sscanf(line, "Threads: %d", &n);
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* Host threads come and go; what softgpu keeps for them goes too, after its work. */
+static void per_thread_streams_end(void)
+{
+	begin();
+	CUcontext c;
+	OK(cuCtxGetCurrent(&c));
+	for (int i = 0; i < 50; i++) {
+		pthread_t t;
+		void *result;
+		pthread_create(&t, NULL, short_thread, c);
+		pthread_join(t, &result);
+		EXPECT(result == NULL);
+	}
+	OK(cuCtxSynchronize());
+	double limit = seconds() + 5;
+	while (thread_count() > 5 && seconds() < limit)
+		usleep(1000);
+	EXPECT(thread_count() <= 5);
+}
+#endif
+
 static CUresult inner = CUDA_SUCCESS;
 static int order[4], called;
 
@@ -348,7 +394,7 @@ static const struct test_case cases[] = {
 	{ "per_thread_streams", per_thread_streams }, { "host_functions", host_functions },
 	{ "wait_conditions", wait_conditions },
 #ifdef SOFT_DIRECT
-	{ "write_wakes_futex", write_wakes_futex },
+	{ "write_wakes_futex", write_wakes_futex }, { "per_thread_streams_end", per_thread_streams_end },
 #endif
 	{ "many_streams", many_streams }, { "threads", threads },
 };

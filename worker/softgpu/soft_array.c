@@ -143,6 +143,18 @@ CUresult soft_cuArrayGetDescriptor_v2(CUDA_ARRAY_DESCRIPTOR *d, CUarray h)
 	return soft_leave(CUDA_SUCCESS);
 }
 
+CUresult soft_cuArrayGetMemoryRequirements(CUDA_ARRAY_MEMORY_REQUIREMENTS *out, CUarray h, CUdevice dev)
+{
+	struct soft_array *a;
+	CUresult r = enter_array(h, out, &a);
+	if (r)
+		return r;
+	if (!soft_device_ok(dev))
+		return soft_leave(CUDA_ERROR_INVALID_DEVICE);
+	*out = (CUDA_ARRAY_MEMORY_REQUIREMENTS){ .size = a->mem->e.size, .alignment = 512 };
+	return soft_leave(CUDA_SUCCESS);
+}
+
 /* As with memory: after the work that may use it. */
 CUresult soft_cuArrayDestroy(CUarray h)
 {

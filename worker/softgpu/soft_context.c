@@ -11,6 +11,7 @@ static _Thread_local unsigned depth;
 static struct soft_ctx primary_object; /* one handle for the process's life, as programs keep it across a reset */
 static struct soft_ctx *primary;       /* NULL while inactive */
 static unsigned primary_refs, primary_flags;
+struct soft_ctx *soft_contexts;
 static struct exec_fault last_fault;
 static CUresult last_error;
 static char last_kernel[256];
@@ -83,6 +84,8 @@ static CUresult ctx_new(struct soft_ctx *c, unsigned flags, unsigned api_version
 		return r;
 	}
 	c->legacy->legacy = true;
+	c->next = soft_contexts;
+	soft_contexts = c;
 	*out = c;
 	return CUDA_SUCCESS;
 }
@@ -128,6 +131,10 @@ static void ctx_destroy(struct soft_ctx *c)
 	drop_ranges(c);
 	soft_heap_free(c->heap);
 	c->heap = NULL;
+	struct soft_ctx **p = &soft_contexts;
+	while (*p != c)
+		p = &(*p)->next;
+	*p = c->next;
 	soft_obj_hide(&c->obj);
 	soft_unref(&c->obj); /* ours */
 	soft_unref(&c->obj); /* the creator's */

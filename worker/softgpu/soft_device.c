@@ -290,3 +290,16 @@ CUresult soft_cuDeviceGetTexture1DLinearMaxWidth(size_t *max, CUarray_format for
 		*max = (size_t)attribute(CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_LINEAR_WIDTH);
 	return r;
 }
+
+/* The link to the host does no atomics natively, as over PCI Express. */
+CUresult soft_cuDeviceGetHostAtomicCapabilities(unsigned int *out, const CUatomicOperation *operations, unsigned int n,
+	CUdevice dev)
+{
+	CUresult r = check(n && operations ? out : NULL, dev);
+	for (unsigned i = 0; i < n && !r; i++)
+		if (operations[i] < 0 || operations[i] >= CU_ATOMIC_OPERATION_MAX)
+			r = CUDA_ERROR_INVALID_VALUE;
+	if (!r)
+		memset(out, 0, n * sizeof *out);
+	return r;
+}

@@ -12,6 +12,7 @@ struct step {
 	CUevent event;
 	bool disabled;
 	unsigned *deps, ndeps;           /* indices of steps, to compare topologies */
+	unsigned depth;                  /* of child graphs around it */
 };
 
 struct soft_graph_exec {
@@ -79,6 +80,7 @@ static CUresult flatten(struct soft_graph_exec *x, struct soft_graph *g, unsigne
 		at[order[i]] = x->n - 1;
 		s->node = (CUgraphNode)n;
 		s->type = n->type;
+		s->depth = depth;
 		s->event = n->event;
 		if (n->op)
 			soft_op_ref(s->op = n->op);
@@ -441,20 +443,67 @@ CUresult soft_cuGraphNodeGetEnabled(CUgraphExec h, CUgraphNode n, unsigned int *
 	return soft_leave(CUDA_SUCCESS);
 }
 
-static CUgraphExecUpdateResult compare(const struct soft_graph_exec *a, const struct soft_graph_exec *b, CUgraphNode *at)
+/* Is b like the steps of a from `first` on?  Dependencies of b count from its own first step. */
+static CUgraphExecUpdateResult compare(const struct soft_graph_exec *a, unsigned first, const struct soft_graph_exec *b,
+	CUgraphNode *at)
 {
-	if (a->n != b->n)
+	if (a->n - first < b->n)
 		return CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
-	for (unsigned i = 0; i < a->n; i++) {
-		const struct step *s = &a->steps[i], *t = &b->steps[i];
+	for (unsigned i = 0; i < b->n; i++) {
+		const struct step *s = &a->steps[first + i], *t = &b->steps[i];
 		*at = t->node;
 		if (s->type != t->type)
 			return CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED;
-		if (s->ndeps != t->ndeps || memcmp(s->deps, t->deps, s->ndeps * sizeof *s->deps))
+		bool same = s->ndeps == t->ndeps;
+		for (unsigned d = 0; d < s->ndeps && same; d++)
+			same = s->deps[d] == t->deps[d] + first;
+		if (!same)
 			return CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
 	}
 	*at = NULL;
 	return CU_GRAPH_EXEC_UPDATE_SUCCESS;
+}
+
+/* What the steps do changes; the nodes' identities stay those of the original graph. */
+static void take_over(struct soft_graph_exec *x, unsigned first, struct soft_graph_exec *fresh)
+{
+	for (unsigned i = 0; i < fresh->n; i++) {
+		struct step *s = &x->steps[first + i];
+		struct soft_op *old = s->op;
+		s->op = fresh->steps[i].op;
+		s->event = fresh->steps[i].event;
+		fresh->steps[i].op = old;
+	}
+}
+
+/* Steps that belong to the child graph whose own step is the given one. */
+static unsigned inside(const struct soft_graph_exec *x, unsigned at)
+{
+	unsigned n = 0;
+	while (at + 1 + n < x->n && x->steps[at + 1 + n].depth > x->steps[at].depth)
+		n++;
+	return n;
+}
+
+CUresult soft_cuGraphExecChildGraphNodeSetParams(CUgraphExec h, CUgraphNode n, CUgraph child)
+{
+	struct soft_graph_exec *x, *fresh;
+	CUgraphNode at;
+	CUresult r = enter_exec(h, &x);
+	if (r)
+		return r;
+	struct step *s = step_of(x, n, CU_GRAPH_NODE_TYPE_GRAPH);
+	struct soft_graph *g = soft_graph_find(child);
+	r = s && g ? instantiate(g, x->flags, &fresh) : CUDA_ERROR_INVALID_VALUE;
+	if (r)
+		return soft_leave(r);
+	unsigned first = (unsigned)(s - x->steps) + 1;
+	if (inside(x, first - 1) == fresh->n && compare(x, first, fresh, &at) == CU_GRAPH_EXEC_UPDATE_SUCCESS)
+		take_over(x, first, fresh);
+	else
+		r = CUDA_ERROR_INVALID_VALUE;
+	soft_unref(&fresh->obj);
+	return soft_leave(r);
 }
 
 CUresult soft_cuGraphExecUpdate_v2(CUgraphExec h, CUgraph hg, CUgraphExecUpdateResultInfo *info)
@@ -470,17 +519,11 @@ CUresult soft_cuGraphExecUpdate_v2(CUgraphExec h, CUgraph hg, CUgraphExecUpdateR
 	if (r)
 		return soft_leave(r);
 	*info = (CUgraphExecUpdateResultInfo){ 0 };
-	info->result = compare(x, fresh, &info->errorNode);
-	if (info->result == CU_GRAPH_EXEC_UPDATE_SUCCESS) {
-		for (unsigned i = 0; i < x->n; i++) { /* the nodes' identities stay those of the original graph */
-			struct soft_op *old = x->steps[i].op;
-			x->steps[i].op = fresh->steps[i].op;
-			x->steps[i].event = fresh->steps[i].event;
-			fresh->steps[i].op = old;
-		}
-	} else {
+	info->result = x->n == fresh->n ? compare(x, 0, fresh, &info->errorNode) : CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
+	if (info->result == CU_GRAPH_EXEC_UPDATE_SUCCESS)
+		take_over(x, 0, fresh);
+	else
 		r = CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
-	}
 	soft_unref(&fresh->obj);
 	return soft_leave(r);
 }

@@ -72,6 +72,7 @@ struct soft_heap;
 
 struct soft_ctx {
 	struct soft_obj obj;
+	struct soft_ctx *next;           /* of all contexts */
 	bool primary, destroyed;
 	unsigned flags, api_version;
 	uint64_t id;
@@ -94,6 +95,7 @@ CUresult soft_enter_sick(struct soft_ctx **ctx);  /* needs a current context, it
 CUresult soft_enter_stream(CUstream h, struct soft_stream **s); /* a stream of a healthy context */
 CUresult soft_leave(CUresult r);                  /* releases the lock, returns r */
 
+extern struct soft_ctx *soft_contexts;
 struct soft_ctx *soft_current(void);              /* lock held; NULL when none */
 CUresult soft_primary(struct soft_ctx **ctx);     /* lock held; creates the primary context's state when needed */
 void soft_ctx_fail(struct soft_ctx *c, CUresult error, const struct exec_fault *fault, const char *kernel); /* lock held */

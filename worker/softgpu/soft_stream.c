@@ -119,7 +119,7 @@ static void run_first(struct soft_stream *s)
 		s->tail = NULL;
 	s->busy = true;
 	s->running = op->seq;
-	bool run = op->always || !c->error;
+	bool run = op->always || (!c->error && !c->destroyed);
 	soft_unlock();
 	CUresult r = run ? op->run(op, s) : CUDA_SUCCESS;
 	soft_lock();
@@ -274,6 +274,7 @@ CUresult soft_submit_wait(struct soft_stream *s, struct soft_op *op)
 	if (!r) {
 		soft_op_wait(op);
 		r = c->error;
+		soft_flush_output();
 	}
 	soft_op_unref(op);
 	soft_unref(&s->obj);
@@ -354,10 +355,36 @@ void soft_stream_close(struct soft_stream *s)
 	settle(s);
 }
 
+/* A thread that ends takes its per-thread default streams with it. */
+static void thread_gone(void *id)
+{
+	soft_lock();
+	for (struct soft_ctx *c = soft_contexts; c; c = c->next) {
+		for (struct soft_stream *s = c->streams, *next; s; s = next) {
+			next = s->next;
+			if (s->owner_thread == (uint64_t)(uintptr_t)id)
+				soft_stream_close(s);
+		}
+	}
+	soft_unlock();
+}
+
+static pthread_key_t thread_key;
+
+static void make_key(void)
+{
+	if (pthread_key_create(&thread_key, thread_gone))
+		soft_log("no thread key: per-thread streams live as long as their context");
+}
+
 uint64_t soft_thread_id(void)
 {
-	if (!thread_id)
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	if (!thread_id) {
 		thread_id = soft_next_id();
+		pthread_once(&once, make_key);
+		pthread_setspecific(thread_key, (void *)(uintptr_t)thread_id);
+	}
 	return thread_id;
 }
 
