@@ -1,7 +1,9 @@
-/* cli.c - `agileos guard`: the rewriter and the verifier as a command, in this process, for people who trust their input.
- *   agileos guard IN.ptx [MORE.ptx] -o OUT.ptx [--wide] [--no-report] [--no-poll] [--gate NAME:RET(PARAMS)]... [--compose] [--dump parse]
- *   agileos guard --verify [--wide] [--gate ...] OUT.ptx
- * RET and PARAMS: b32 b64 f32 f64, void for no result.  Exit: 0 accepted, 3 refused (`file:line: reason` on stderr), 1 usage or input/output. */
+/* cli.c - `agileos guard`: the rewriter and the verifier as a command, in this process, for people who trust their
+ * input.
+ *   agileos guard IN.ptx [MORE.ptx] -o OUT.ptx [--wide] [--no-report] [--no-poll] [--gate NAME:RET(PARAMS)]...
+ *   [--compose] [--dump parse] agileos guard --verify [--wide] [--gate ...] OUT.ptx
+ * RET and PARAMS: b32 b64 f32 f64, void for no result.  Exit: 0 accepted, 3 refused (`file:line: reason` on stderr), 1
+ * usage or input/output. */
 #include "guard/helper.h"
 #include "guard/ptx_dump.h"
 #include "guard/verify.h"
@@ -24,8 +26,9 @@ struct cli {
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: agileos guard IN.ptx [MORE.ptx] -o OUT.ptx [--wide] [--no-report] [--no-poll] [--gate NAME:RET(PARAMS)] "
-		"[--compose] [--dump parse]\n       agileos guard --verify [--wide] [--gate ...] OUT.ptx\n");
+	fprintf(stderr, "usage: agileos guard IN.ptx [MORE.ptx] -o OUT.ptx [--wide] [--no-report] "
+		"[--no-poll] [--gate NAME:RET(PARAMS)] [--compose] [--dump parse]\n"
+		"       agileos guard --verify [--wide] [--gate ...] OUT.ptx\n");
 	return 1;
 }
 
@@ -58,7 +61,8 @@ static bool read_whole(const char *path, struct guard_input *in)
 static uint8_t gate_type(const char *s, size_t n)
 {
 	static const struct { const char *name; uint8_t type; } rows[] = {
-		{ "b32", PTX_T_B32 }, { "b64", PTX_T_B64 }, { "f32", PTX_T_F32 }, { "f64", PTX_T_F64 }, { "void", PTX_T_NONE },
+		{ "b32", PTX_T_B32 }, { "b64", PTX_T_B64 }, { "f32", PTX_T_F32 }, { "f64", PTX_T_F64 },
+		{ "void", PTX_T_NONE },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		if (strlen(rows[i].name) == n && !memcmp(rows[i].name, s, n))
@@ -69,7 +73,8 @@ static uint8_t gate_type(const char *s, size_t n)
 /* NAME:RET(PARAMS); the argument is cut up in place. */
 static bool gate_spec(char *s, struct guard_gate *g)
 {
-	char *colon = strchr(s, ':'), *open = colon ? strchr(colon, '(') : NULL, *close = open ? strchr(open, ')') : NULL;
+	char *colon = strchr(s, ':'), *open = colon ? strchr(colon, '(') : NULL, *close = open ? strchr(open, ')') :
+		NULL;
 	if (!close || close[1])
 		return false;
 	*colon = 0;
@@ -89,7 +94,8 @@ static bool gate_spec(char *s, struct guard_gate *g)
 
 static int parse_args(struct cli *c, int argc, char **argv)
 {
-	c->opt = (struct guard_options){ .report = true, .fence = true, .poll = true, .target_sm = 90, .gates = c->gate };
+	c->opt = (struct guard_options){ .report = true, .fence = true, .poll = true, .target_sm = 90,
+		.gates = c->gate };
 	for (int i = 1; i < argc; i++) {
 		const char *a = argv[i];
 		bool has_value = !strcmp(a, "-o") || !strcmp(a, "--gate") || !strcmp(a, "--dump");
@@ -130,7 +136,8 @@ static int judge(const struct cli *c, const char *label, const char *text, size_
 	struct guard_verdict v;
 	for (uint32_t i = 0; i < c->opt.ngates; i++) {
 		const struct guard_gate *g = &c->gate[i];
-		gates[i] = (struct verify_gate){ .name = g->name, .nparams = g->nparams, .ret_bytes = g->ret ? (uint8_t)ptx_type_bytes(g->ret) : 0 };
+		gates[i] = (struct verify_gate){ .name = g->name, .nparams = g->nparams, .ret_bytes = g->ret ?
+			(uint8_t)ptx_type_bytes(g->ret) : 0 };
 		for (uint32_t k = 0; k < g->nparams; k++)
 			gates[i].param_bytes[k] = (uint8_t)ptx_type_bytes(g->params[k]);
 	}
@@ -169,7 +176,8 @@ static int dump(const struct cli *c)
 	return 0;
 }
 
-/* The output is written even when the verifier then refuses it (under no promise), so that the rewriter's mistake can be looked at. */
+/* The output is written even when the verifier then refuses it (under no promise), so that the rewriter's mistake can
+ * be looked at. */
 static int rewrite(const struct cli *c)
 {
 	struct guard_result r;

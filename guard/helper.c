@@ -1,6 +1,7 @@
-/* helper.c - the worker's side of the helper process: starts the zygote, sends it requests, copies and checks what comes back.
- * One socket to the zygote, shared under a lock for sending; each request has its own socket for the answer, so callers wait side by side.
- * A zygote that died is started again by the next request; the one that noticed gets -2. */
+/* helper.c - the worker's side of the helper process: starts the zygote, sends it requests, copies and checks what
+ * comes back. One socket to the zygote, shared under a lock for sending; each request has its own socket for the
+ * answer, so callers wait side by side. A zygote that died is started again by the next request; the one that noticed
+ * gets -2. */
 #include "guard/helper.h"
 #include "guard/verify.h"
 
@@ -45,7 +46,8 @@ static bool spawn(struct guard_helper *h)
 		return false;
 	compiler = open(h->ptxas ? h->ptxas : "/dev/null", O_PATH | O_CLOEXEC);
 	/* 3 and 4 are free in the new process only after both sources were moved out of the way. */
-	int there = fcntl(pair[1], F_DUPFD_CLOEXEC, 10), program = compiler < 0 ? -1 : fcntl(compiler, F_DUPFD_CLOEXEC, 10);
+	int there = fcntl(pair[1], F_DUPFD_CLOEXEC, 10), program = compiler < 0 ? -1 :
+		fcntl(compiler, F_DUPFD_CLOEXEC, 10);
 	posix_spawn_file_actions_init(&files);
 	posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDWR, 0);
 	posix_spawn_file_actions_adddup2(&files, 0, 1);
@@ -128,7 +130,8 @@ static bool send_job(int socket, struct helper_job job, const int fds[4])
 {
 	struct iovec iov = { &job, sizeof job };
 	union { char bytes[CMSG_SPACE(4 * sizeof(int))]; struct cmsghdr align; } control;
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+		.msg_controllen = sizeof control };
 	memset(&control, 0, sizeof control);
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 	c->cmsg_level = SOL_SOCKET;
@@ -233,7 +236,8 @@ static int judge_end(const struct guard_helper *h, struct helper_end end, const 
 	if (end.timed_out)
 		snprintf(why, 512, "%s took longer than %u s", what, h->limits.wall_s);
 	else if (WIFSIGNALED(end.status) && (WTERMSIG(end.status) == SIGXCPU || WTERMSIG(end.status) == SIGXFSZ))
-		snprintf(why, 512, "%s ran over its limit of %s", what, WTERMSIG(end.status) == SIGXCPU ? "processor time" : "output");
+		snprintf(why, 512, "%s ran over its limit of %s", what, WTERMSIG(end.status) == SIGXCPU ?
+		"processor time" : "output");
 	else if (WIFSIGNALED(end.status))
 		snprintf(why, 512, "%s was ended by signal %d", what, WTERMSIG(end.status));
 	else
@@ -242,16 +246,19 @@ static int judge_end(const struct guard_helper *h, struct helper_end end, const 
 }
 
 /* Runs one child.  0: it ended by itself, with *code; -2 otherwise. */
-static int run_job(struct guard_helper *h, struct helper_job job, const struct iovec *part, int nparts, const char *what, struct outcome *o,
+static int run_job(struct guard_helper *h, struct helper_job job, const struct iovec *part, int nparts,
+	const char *what, struct outcome *o,
 		   int *code, char why[512])
 {
-	int fds[4] = { fill(part, nparts), memfd_create("agileos-guard", MFD_CLOEXEC), memfd_create("agileos-guard", MFD_CLOEXEC), -1 };
+	int fds[4] = { fill(part, nparts), memfd_create("agileos-guard", MFD_CLOEXEC),
+		memfd_create("agileos-guard", MFD_CLOEXEC), -1 };
 	int pair[2] = { -1, -1 }, rc = -2;
 	struct helper_end end;
 	pid_t pid;
 	memset(o, 0, sizeof *o);
 	snprintf(why, 512, "%s: out of descriptors or memory", what);
-	if (fds[0] >= 0 && fds[1] >= 0 && fds[2] >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0) {
+	if (fds[0] >= 0 && fds[1] >= 0 && fds[2] >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
+		pair) == 0) {
 		fds[3] = pair[1];
 		bool sent = submit(h, job, fds, &pid);
 		close(pair[1]);
@@ -286,7 +293,8 @@ static void drop(struct outcome *o)
 
 /* --- the three jobs -------------------------------------------------------------------------- */
 
-struct packed { struct iovec *part; int n; struct helper_request head; struct helper_gate *gates; uint32_t (*size)[2]; };
+struct packed {
+	struct iovec *part; int n; struct helper_request head; struct helper_gate *gates; uint32_t (*size)[2]; };
 
 static void unpack(struct packed *p)
 {
@@ -301,7 +309,8 @@ static uint8_t type_bytes(uint8_t type)
 }
 
 /* The request for rewriting (gates by type) or verifying (gates by size) n pieces. */
-static bool pack(struct packed *p, const struct guard_input *in, uint32_t n, const struct guard_options *opt, bool by_size)
+static bool pack(struct packed *p, const struct guard_input *in, uint32_t n, const struct guard_options *opt,
+	bool by_size)
 {
 	uint64_t total = 0;
 	memset(p, 0, sizeof *p);
@@ -314,11 +323,13 @@ static bool pack(struct packed *p, const struct guard_input *in, uint32_t n, con
 	p->size = calloc((size_t)n + 1, sizeof *p->size);
 	if (!p->part || !p->gates || !p->size)
 		return false;
-	p->head = (struct helper_request){ n, opt->ngates, opt->target_sm, opt->wide, opt->report, opt->fence, opt->poll };
+	p->head = (struct helper_request){ n, opt->ngates, opt->target_sm, opt->wide, opt->report, opt->fence,
+		opt->poll };
 	for (uint32_t i = 0; i < opt->ngates; i++) {
 		const struct guard_gate *g = &opt->gates[i];
 		struct helper_gate *to = &p->gates[i];
-		if (g->nparams > sizeof to->params || (size_t)snprintf(to->name, sizeof to->name, "%s", g->name) >= sizeof to->name)
+		if (g->nparams > sizeof to->params || (size_t)snprintf(to->name, sizeof to->name, "%s", g->name) >=
+			sizeof to->name)
 			return false;
 		to->nparams = g->nparams;
 		to->ret = by_size ? type_bytes(g->ret) : g->ret;
@@ -339,7 +350,8 @@ static bool pack(struct packed *p, const struct guard_input *in, uint32_t n, con
 	return true;
 }
 
-static int rewrite(struct guard_helper *h, const struct guard_input *in, uint32_t n, const struct guard_options *opt, struct guard_result *out,
+static int rewrite(struct guard_helper *h, const struct guard_input *in, uint32_t n, const struct guard_options *opt,
+	struct guard_result *out,
 		   char why[512])
 {
 	struct packed p;
@@ -393,7 +405,8 @@ static bool read_verdict(const struct outcome *o, struct guard_verdict *v)
 	return true;
 }
 
-static int judge(struct guard_helper *h, const struct guard_result *r, const struct guard_options *opt, struct guard_verdict *v, char why[512])
+static int judge(struct guard_helper *h, const struct guard_result *r, const struct guard_options *opt,
+	struct guard_verdict *v, char why[512])
 {
 	struct guard_input in = { r->text, r->text_len, "guarded" };
 	struct packed p;
@@ -429,16 +442,19 @@ static bool agree(const struct guard_result *r, const struct guard_verdict *v)
 		const struct guard_kernel *k = &r->kernels[i];
 		struct verify_kernel key = { .index = k->index };
 		const struct verify_kernel *f = bsearch(&key, v->kernels, v->nkernels, sizeof key, by_index);
-		if (!f || k->param_bytes > f->param_bytes || k->static_shared != f->static_shared || k->hidden_coop != f->hidden_coop)
+		if (!f || k->param_bytes > f->param_bytes || k->static_shared != f->static_shared ||
+			k->hidden_coop != f->hidden_coop)
 			return false;
 		for (uint32_t p = 0; p < k->nparams; p++)
-			if (k->param_offset[p] > k->param_bytes || k->param_size[p] > k->param_bytes - k->param_offset[p])
+			if (k->param_offset[p] > k->param_bytes ||
+			k->param_size[p] > k->param_bytes - k->param_offset[p])
 				return false;
 	}
 	return true;
 }
 
-static int compile(struct guard_helper *h, uint32_t sm, const char *text, size_t len, void **cubin, size_t *cubin_len, char why[512])
+static int compile(struct guard_helper *h, uint32_t sm, const char *text, size_t len, void **cubin, size_t *cubin_len,
+	char why[512])
 {
 	struct iovec part = { (void *)text, len };
 	struct outcome o;
@@ -457,7 +473,8 @@ static int compile(struct guard_helper *h, uint32_t sm, const char *text, size_t
 }
 
 int guard_helper_run(struct guard_helper *h, const struct guard_input *in, uint32_t n, const struct guard_options *opt,
-                     const char *const *gate_ptx, uint32_t ngate_ptx, bool want_cubin, struct guard_result *out, struct guard_verdict *verdict,
+                     const char *const *gate_ptx, uint32_t ngate_ptx, bool want_cubin, struct guard_result *out,
+struct guard_verdict *verdict,
                      char **composed, size_t *composed_len, void **cubin, size_t *cubin_len, char why[512])
 {
 	struct guard_verdict own = { 0 }, *v = verdict ? verdict : &own;

@@ -5,9 +5,10 @@
  *      over a seqpacket socket   ├─fork─> child 2: verify               the same
  *                                └─fork─> child 3: execs ptxas          files to read, seccomp, Landlock
  *
- * A request is a struct helper_job with a memfd to read from, one to write to, one for messages and a socket for the answer.  The zygote forks, watches
- * the clock, reaps, and answers how the child ended; what the child wrote the worker copies out of the memfd once and then checks, because
- * the child that wrote it had read hostile text.  The zygote is a fresh process image, not a fork of a process that may have threads. */
+ * A request is a struct helper_job with a memfd to read from, one to write to, one for messages and a socket for the
+ * answer.  The zygote forks, watches the clock, reaps, and answers how the child ended; what the child wrote the
+ * worker copies out of the memfd once and then checks, because the child that wrote it had read hostile text.  The
+ * zygote is a fresh process image, not a fork of a process that may have threads. */
 #ifndef AG_GUARD_HELPER_H
 #define AG_GUARD_HELPER_H
 
@@ -45,11 +46,13 @@ struct guard_helper *guard_helper_start_with(const char *ptxas, const struct san
 /* The zygote's process, 0 when it is not running. */
 pid_t guard_helper_pid(struct guard_helper *h);
 
-/* A program that calls guard_helper_start must begin main() with:  if (guard_is_zygote(argc, argv)) return guard_zygote_main(argc, argv); */
+/* A program that calls guard_helper_start must begin main() with:  if (guard_is_zygote(argc, argv)) return
+ * guard_zygote_main(argc, argv); */
 bool guard_is_zygote(int argc, char **argv);
 int guard_zygote_main(int argc, char **argv);
 
-/* guard/cli.c: `agileos guard ...`; argv[0] is the subcommand's name.  0 accepted, 3 refused, 1 wrong usage or input/output. */
+/* guard/cli.c: `agileos guard ...`; argv[0] is the subcommand's name.  0 accepted, 3 refused, 1 wrong usage or
+ * input/output. */
 int guard_cli(int argc, char **argv);
 
 #endif

@@ -1,24 +1,30 @@
-/* verify.c - the judge: reads guarded PTX line by line and refuses whatever is not known to be harmless.  This file: the module and
- * the heads of kernels; verify_ctl.c: statements and control flow; verify_stmt.c: operands and opcodes; verify_form.c: fences.
+/* verify.c - the judge: reads guarded PTX line by line and refuses whatever is not known to be harmless.  This file:
+ * the module and the heads of kernels; verify_ctl.c: statements and control flow; verify_stmt.c: operands and opcodes;
+ * verify_form.c: fences.
  *
- * It relies on its own files, on allow.def (what is accepted, as data), and on PTX's meaning.  The rewriter is not trusted: a text made
- * by hand that is accepted here must be as safe as one that it made.
+ * It relies on its own files, on allow.def (what is accepted, as data), and on PTX's meaning.  The rewriter is not
+ * trusted: a text made by hand that is accepted here must be as safe as one that it made.
  *
  * Why an accepted text is safe:
- *   - A register %g... has the forms of definition that allow.def lists, never predicated.  So whatever path control took, once written it
- *     holds a value of its class: %ga<W> an aligned address in the window, %gs<W> one that leaves its footprint of shared memory, and so on.
- *     A use needs a definition above it with no label between, or one in the entry block, so that it has been written.
- *   - A memory operand is such a register, of the class of its space, at least as wide as the access, with an offset that stays within the
- *     footprint (behind a window lie GUARD_SLACK bytes of the client's); or a declared object with a literal offset inside it.
- *   - A loop has a branch that goes backward in the text; each is directly preceded by a poll.  Polls are indivisible, their
- *     counter is written nowhere else, and after $Lkill no branch goes backward: the kill flag ends every thread.
- *   - All else is arithmetic on ordinary registers, from a list of opcodes that cannot fault, each written before it is read.
- * What it does not promise: that barriers and warp-synchronous instructions are reached by all the threads they wait for.
- * What it asks of others: the worker keeps the launch contract (guard.h), trusted functions (FUNC, gates) take hostile arguments and fence
- * pointers themselves; ptxas judges types that do not matter here.
+ *   - A register %g... has the forms of definition that allow.def lists, never predicated.  So whatever path control
+ *     took, once written it holds a value of its class: %ga<W> an aligned address in the window, %gs<W> one that
+ *     leaves its footprint of shared memory, and so on. A use needs a definition above it with no label between, or
+ *     one in the entry block, so that it has been written.
+ *   - A memory operand is such a register, of the class of its space, at least as wide as the access, with an offset
+ *     that stays within the footprint (behind a window lie GUARD_SLACK bytes of the client's); or a declared object
+ *     with a literal offset inside it.
+ *   - A loop has a branch that goes backward in the text; each is directly preceded by a poll.  Polls are indivisible,
+ *     their counter is written nowhere else, and after $Lkill no branch goes backward: the kill flag ends every thread.
+ *   - All else is arithmetic on ordinary registers, from a list of opcodes that cannot fault, each written before it
+ *     is read.
+ * What it does not promise: that barriers and warp-synchronous instructions are reached by all the threads they wait
+ * for.
+ * What it asks of others: the worker keeps the launch contract (guard.h), trusted functions (FUNC, gates) take
+ * hostile arguments and fence pointers themselves; ptxas judges types that do not matter here.
  *
- * The text, in order: three header lines, ag_desc, declarations of functions, the marker, ag_const, ag_dyn, kernels.  guard.h, THE FENCED
- * FORM, shows it whole.  One statement a line, no comments, names made of fixed letters and numbers. */
+ * The text, in order: three header lines, ag_desc, declarations of functions, the marker, ag_const, ag_dyn, kernels.
+ * guard.h, THE FENCED FORM, shows it whole.  One statement a line, no comments, names made of fixed letters and
+ * numbers. */
 #include "verify_int.h"
 
 #include <stdarg.h>
@@ -89,11 +95,13 @@ static bool kernel_param(struct verifier *v, bool *more)
 	if (!expect_word(v, ".param") || !vlex_word(&v->lex, &w))
 		return refuse(v, "bad parameter");
 	if (vword_is(w, ".align")) {
-		if (!expect_uint(v, 256, &align) || !align || (align & (align - 1)) || !expect_word(v, ".b8") || !vlex_word(&v->lex, &name) ||
+		if (!expect_uint(v, 256, &align) || !align || (align & (align - 1)) || !expect_word(v, ".b8") ||
+			!vlex_word(&v->lex, &name) ||
 		    !expect(v, '[') || !expect_uint(v, VMAX_PARAMS, &bytes) || !expect(v, ']') || !bytes)
 			return refuse(v, "bad parameter");
 	} else {
-		bytes = align = vword_is(w, ".b8") ? 1 : vword_is(w, ".b16") ? 2 : vword_is(w, ".b32") ? 4 : vword_is(w, ".b64") ? 8 : 0;
+		bytes = align = vword_is(w, ".b8") ? 1 : vword_is(w, ".b16") ? 2 : vword_is(w, ".b32") ? 4 :
+			vword_is(w, ".b64") ? 8 : 0;
 		if (!bytes || !vlex_word(&v->lex, &name))
 			return refuse(v, "bad parameter");
 	}
@@ -155,7 +163,8 @@ static bool kernel_head(struct verifier *v)
 	uint64_t index;
 	bool more = true;
 	uint32_t row = 0;
-	if (!vlex_word(&v->lex, &w) || w.n < 2 || w.s[0] != 'k' || !vword_uint((struct vword){ w.s + 1, w.n - 1 }, &index) ||
+	if (!vlex_word(&v->lex, &w) || w.n < 2 || w.s[0] != 'k' ||
+		!vword_uint((struct vword){ w.s + 1, w.n - 1 }, &index) ||
 	    index >= VERIFY_MAX_KERNELS)
 		return refuse(v, "a kernel is named k<N>");
 	if (v->kernel_seen[index]++)
@@ -218,10 +227,12 @@ static bool function(struct verifier *v)
 	char want[VMAX_CALL_ARGS * 20 + 160];
 	for (uint32_t i = 0; i < v->nfuncs; i++) {
 		struct vfunc *f = &v->funcs[i];
-		int n = snprintf(want, sizeof want, ".extern .func %s%s (", f->result == 'v' ? "" : f->result == 'l' ? "(.param .b64 r) " :
+		int n = snprintf(want, sizeof want, ".extern .func %s%s (", f->result == 'v' ? "" : f->result == 'l' ?
+			"(.param .b64 r) " :
 				 "(.param .b32 r) ", f->name);
 		for (uint32_t k = 0; f->params[k]; k++)
-			n += snprintf(want + n, sizeof want - (size_t)n, "%s.param .b%d a%u", k ? ", " : "", f->params[k] == 'l' ? 64 : 32, k);
+			n += snprintf(want + n, sizeof want - (size_t)n, "%s.param .b%d a%u", k ? ", " : "",
+			f->params[k] == 'l' ? 64 : 32, k);
 		snprintf(want + n, sizeof want - (size_t)n, ");");
 		if (!f->declared && vlex_is(&v->lex, want))
 			return f->declared = true;
@@ -232,7 +243,8 @@ static bool function(struct verifier *v)
 static bool version_line(struct verifier *v, const char *directive, const char *prefix)
 {
 	struct vword w;
-	if (!next_line(v) || !expect_word(v, directive) || !vlex_word(&v->lex, &w) || w.n < strlen(prefix) + 1 || w.n > 8 ||
+	if (!next_line(v) || !expect_word(v, directive) || !vlex_word(&v->lex, &w) || w.n < strlen(prefix) + 1 ||
+		w.n > 8 ||
 	    memcmp(w.s, prefix, strlen(prefix)) || !expect_end(v))
 		return refuse(v, "bad %s", directive);
 	return true;
@@ -240,7 +252,8 @@ static bool version_line(struct verifier *v, const char *directive, const char *
 
 static bool header(struct verifier *v)
 {
-	if (!version_line(v, ".version", "") || !version_line(v, ".target", "sm_") || !fixed_line(v, ".address_size 64") ||
+	if (!version_line(v, ".version", "") || !version_line(v, ".target", "sm_") ||
+		!fixed_line(v, ".address_size 64") ||
 	    !fixed_line(v, ".extern .const .align 16 .b8 ag_desc[128];"))
 		return false;
 	for (;;) {
@@ -257,7 +270,8 @@ static bool header(struct verifier *v)
 static bool module_object(struct verifier *v, const char *name, uint32_t max, struct vobject *o)
 {
 	uint64_t align, bytes = 0;
-	if (!expect_word(v, ".align") || !expect_uint(v, 1024, &align) || !expect_word(v, ".b8") || !expect_word(v, name) || !expect(v, '[') ||
+	if (!expect_word(v, ".align") || !expect_uint(v, 1024, &align) || !expect_word(v, ".b8") ||
+		!expect_word(v, name) || !expect(v, '[') ||
 	    (max && (!expect_uint(v, max, &bytes) || !bytes)) || !expect(v, ']') || !expect(v, ';') || !expect_end(v))
 		return refuse(v, "bad declaration of '%s'", name);
 	if (v->out->nkernels || o->align || align < 16 || (align & (align - 1)))
@@ -306,7 +320,8 @@ static bool known_functions(struct verifier *v, const struct verify_gate *gates,
 	for (uint32_t i = 0; i < ngates; i++) {
 		const struct verify_gate *g = &gates[i];
 		struct vfunc *f = &v->funcs[v->nfuncs++];
-		if (g->nparams > VMAX_CALL_ARGS || (size_t)snprintf(f->name, sizeof f->name, "gate_%s", g->name) >= sizeof f->name ||
+		if (g->nparams > VMAX_CALL_ARGS || (size_t)snprintf(f->name, sizeof f->name, "gate_%s", g->name) >=
+			sizeof f->name ||
 		    (g->ret_bytes && g->ret_bytes != 4 && g->ret_bytes != 8))
 			return refuse(v, "bad description of a gate");
 		f->result = g->ret_bytes == 8 ? 'l' : g->ret_bytes == 4 ? 'w' : 'v';
@@ -338,7 +353,8 @@ static void release(struct verifier *v)
 	free(v);
 }
 
-int verify(const char *text, size_t len, bool wide, const struct verify_gate *gates, uint32_t ngates, struct guard_verdict *out)
+int verify(const char *text, size_t len, bool wide, const struct verify_gate *gates, uint32_t ngates,
+	struct guard_verdict *out)
 {
 	struct verifier *v = calloc(1, sizeof *v);
 	memset(out, 0, sizeof *out);

@@ -1,9 +1,10 @@
 /* verify.h - the independent judge of guarded PTX.
  *
- * Includes nothing of the rewriter, shares no code, table or header with it (its allow-list is allow.def). Reads the final text
- * with its own lexer, line by line: the canonical form has one statement a line. Default: refuse.
- * If verify() accepts, then whatever the text does, its kernels access only: the client's window (plus GUARD_SLACK), their own shared, local and
- * param space within bounds, ag_const, and call only declared runtime functions and gates; they never trap, and every loop polls the kill flag.
+ * Includes nothing of the rewriter, shares no code, table or header with it (its allow-list is allow.def). Reads the
+ * final text with its own lexer, line by line: the canonical form has one statement a line. Default: refuse.
+ * If verify() accepts, then whatever the text does, its kernels access only: the client's window (plus GUARD_SLACK),
+ * their own shared, local and param space within bounds, ag_const, and call only declared runtime functions and gates;
+ * they never trap, and every loop polls the kill flag.
  */
 #ifndef AG_GUARD_VERIFY_H
 #define AG_GUARD_VERIFY_H
@@ -19,7 +20,8 @@ struct verify_kernel {         /* facts read from the text; what the worker may 
 	uint32_t param_bytes;      /* whole block, hidden parameter included */
 	bool uses_dyn_shared, hidden_coop;
 	uint32_t static_shared;
-	uint32_t min_dyn_shared;   /* least dynamic shared size the worker must launch with (guard.h, LAUNCH CONTRACT) */
+	/* least dynamic shared size the worker must launch with (guard.h, LAUNCH CONTRACT) */
+	uint32_t min_dyn_shared;
 };
 
 #define VERIFY_MAX_KERNELS 65536u
@@ -33,7 +35,8 @@ struct guard_verdict {
 	uint64_t const_bytes;      /* of ag_const */
 };
 
-int verify(const char *text, size_t len, bool wide, const struct verify_gate *gates, uint32_t ngates, struct guard_verdict *out);
+int verify(const char *text, size_t len, bool wide, const struct verify_gate *gates, uint32_t ngates,
+	struct guard_verdict *out);
 void verify_free(struct guard_verdict *v);
 
 #endif

@@ -1,7 +1,9 @@
-/* verify_ctl.c - the statements of a kernel: declarations, labels, branches and their polls, calls; all others go to allow.def.
+/* verify_ctl.c - the statements of a kernel: declarations, labels, branches and their polls, calls; all others go to
+ * allow.def.
  *
- * Loops.  A branch whose label stands above it closes a loop.  It must be directly preceded by a poll, whose counter nothing else writes,
- * so that 64 rounds of any loop read the kill flag once; after $Lkill no branch goes up, so that what follows ends. */
+ * Loops.  A branch whose label stands above it closes a loop.  It must be directly preceded by a poll, whose counter
+ * nothing else writes, so that 64 rounds of any loop read the kill flag once; after $Lkill no branch goes up, so that
+ * what follows ends. */
 #include "verify_int.h"
 
 #include <stdio.h>
@@ -18,7 +20,8 @@ static bool new_block(struct verifier *v)
 static bool label_of(struct verifier *v, struct vword w, uint32_t *label)
 {
 	uint64_t n = 0;
-	if (!vword_is(w, "$Lkill") && (w.n < 3 || w.s[0] != '$' || w.s[1] != 'L' || !vword_uint((struct vword){ w.s + 2, w.n - 2 }, &n) ||
+	if (!vword_is(w, "$Lkill") && (w.n < 3 || w.s[0] != '$' || w.s[1] != 'L' ||
+		!vword_uint((struct vword){ w.s + 2, w.n - 2 }, &n) ||
 	    n == 0 || n >= VMAX_LABELS))
 		return refuse(v, "'%.*s' is not a label", WORD(w));
 	*label = (uint32_t)n;
@@ -82,12 +85,14 @@ static bool brx(struct verifier *v)
 {
 	struct vstmt *s = &v->s;
 	uint64_t n;
-	if (!vword_is(s->op, "brx.idx") || s->nops != 2 || s->ops[0].neg || s->ops[1].neg || s->ops[1].kind != VO_WORD || s->ops[1].imm)
+	if (!vword_is(s->op, "brx.idx") || s->nops != 2 || s->ops[0].neg || s->ops[1].neg ||
+		s->ops[1].kind != VO_WORD || s->ops[1].imm)
 		return refuse(v, "'%.*s' is not allowed here", WORD(s->op));
 	struct vword w = s->ops[1].word;
 	if (w.n < 3 || memcmp(w.s, "$T", 2) || !vword_uint((struct vword){ w.s + 2, w.n - 2 }, &n) || n >= v->ntables)
 		return refuse(v, "'%.*s' is not a branch table", WORD(w));
-	if (!class_is(&s->ops[0].item, "b") || !use(v, &s->ops[0].item) || v->fact[s->ops[0].item.reg].foot > v->tables[n].n)
+	if (!class_is(&s->ops[0].item, "b") || !use(v, &s->ops[0].item) ||
+		v->fact[s->ops[0].item.reg].foot > v->tables[n].n)
 		return refuse(v, "the index is not clamped to the table");
 	for (uint32_t i = 0; i < v->tables[n].n; i++)
 		if (!branch_to(v, v->target[v->tables[n].first + i]))
@@ -130,7 +135,8 @@ static bool poll(struct verifier *v)
 	if (v->s.pred || !vlex_is(&v->lex, "add.u32 %gc, %gc, 1;"))
 		return refuse(v, "%%gc belongs to polls");
 	for (size_t i = 0; i < 5; i++) {
-		if (!register_of(v, (struct vword){ regs[i], (uint32_t)strlen(regs[i]) }, &it) || (i < 3 && !use(v, &it)))
+		if (!register_of(v, (struct vword){ regs[i], (uint32_t)strlen(regs[i]) }, &it) ||
+			(i < 3 && !use(v, &it)))
 			return false;
 		if (i >= 3)
 			v->fact[it.reg].segment = v->segment;
@@ -172,7 +178,8 @@ static bool call_arg(struct verifier *v, struct args *a, uint32_t i)
 	char want[32];
 	struct vop place, *o = &a->op[i];
 	snprintf(want, sizeof want, "st.param.b%u", a->bits[i]);
-	if (!expect_word(v, want) || !parse_operand(v, &place) || !expect(v, ',') || !parse_operand(v, o) || !expect(v, ';') || !expect_end(v))
+	if (!expect_word(v, want) || !parse_operand(v, &place) || !expect(v, ',') || !parse_operand(v, o) ||
+		!expect(v, ';') || !expect_end(v))
 		return refuse(v, "bad argument of a call");
 	snprintf(want, sizeof want, "c%u", i);
 	if (place.kind != VO_MEM || place.item.kind != VO_WORD || place.imm || !vword_is(place.word, want))
@@ -190,7 +197,8 @@ static bool args_fit(struct verifier *v, const struct vfunc *f, const struct arg
 		if (a->bits[i] != (f->params[i] == 'l' ? 64 : 32))
 			return false;
 		bool none = o->kind == VO_IMM && o->imm == 0;
-		if (f->params[i] == 'P' && !none && (!class_is(&o->item, "lb") || a->op[i + 1].kind != VO_IMM || a->op[i + 1].imm != v->local.bytes))
+		if (f->params[i] == 'P' && !none && (!class_is(&o->item, "lb") || a->op[i + 1].kind != VO_IMM ||
+			a->op[i + 1].imm != v->local.bytes))
 			return false;
 		if (f->params[i] == 'N' && !none && !class_is(&a->op[i - 1].item, "lb"))
 			return false;
@@ -204,7 +212,8 @@ static bool call_line(struct verifier *v, const struct args *a)
 	char want[VMAX_CALL_ARGS * 6 + 128];
 	for (uint32_t i = 0; i < v->nfuncs; i++) {
 		const struct vfunc *f = &v->funcs[i];
-		int n = snprintf(want, sizeof want, "call %s%s%s", a->result ? "(cr), " : "", f->name, a->n ? ", (" : "");
+		int n = snprintf(want, sizeof want, "call %s%s%s", a->result ? "(cr), " : "", f->name, a->n ? ", (" :
+			"");
 		for (uint32_t k = 0; k < a->n; k++)
 			n += snprintf(want + n, sizeof want - (size_t)n, "%sc%u", k ? ", " : "", k);
 		snprintf(want + n, sizeof want - (size_t)n, a->n ? ");" : ";");
@@ -236,8 +245,10 @@ static bool call_block(struct verifier *v)
 		return false;
 	if (a.result) {
 		snprintf(want, sizeof want, "ld.param.b%u", a.result);
-		if (!expect_word(v, want) || !parse_operand(v, &result) || !expect(v, ',') || !parse_operand(v, &from) || !expect(v, ';') ||
-		    !expect_end(v) || from.kind != VO_MEM || from.item.kind != VO_WORD || from.imm || !vword_is(from.word, "cr"))
+		if (!expect_word(v, want) || !parse_operand(v, &result) || !expect(v, ',') ||
+			!parse_operand(v, &from) || !expect(v, ';') ||
+		    !expect_end(v) || from.kind != VO_MEM || from.item.kind != VO_WORD || from.imm ||
+		!vword_is(from.word, "cr"))
 			return refuse(v, "bad result of a call");
 		if (!dest(v, &result, a.result, false) || !next_line(v))
 			return false;
@@ -255,7 +266,8 @@ static bool object(struct verifier *v, const char *kind, uint32_t max, struct vo
 	struct vword name;
 	uint64_t align, bytes;
 	snprintf(want, sizeof want, "ag_%s_%u", kind, v->k.index);
-	if (!expect_word(v, ".align") || !expect_uint(v, 1024, &align) || !expect_word(v, ".b8") || !vlex_word(&v->lex, &name) || !expect(v, '[') ||
+	if (!expect_word(v, ".align") || !expect_uint(v, 1024, &align) || !expect_word(v, ".b8") ||
+		!vlex_word(&v->lex, &name) || !expect(v, '[') ||
 	    !expect_uint(v, max, &bytes) || !expect(v, ']') || !expect(v, ';') || !expect_end(v))
 		return refuse(v, "not the declaration of '%s'", want);
 	if (!vword_is(name, want) || o->align || align < 16 || (align & (align - 1)) || !bytes)
@@ -294,7 +306,8 @@ static bool guard_predicate(struct verifier *v)
 /* The statement's first operand is a register of class `names` that it writes. */
 static bool defines(const struct vstmt *s, const char *names)
 {
-	return s->nops && (names ? class_is(&s->ops[0].item, names) : s->ops[0].item.kind == VO_REG && s->ops[0].item.range->form != NULL) &&
+	return s->nops && (names ? class_is(&s->ops[0].item, names) : s->ops[0].item.kind == VO_REG &&
+		s->ops[0].item.range->form != NULL) &&
 	       s->ops[0].kind == VO_REG;
 }
 
@@ -317,7 +330,8 @@ static bool instruction(struct verifier *v, struct vword op)
 		return end_block(v, false);
 	if (defines(s, "c") && vword_is(s->op, "add.u32"))
 		return poll(v);
-	if (defines(s, NULL) && !vword_is(s->base, "nanosleep") && !vword_is(s->base, "bar") && !vword_is(s->base, "barrier")) {
+	if (defines(s, NULL) && !vword_is(s->base, "nanosleep") && !vword_is(s->base, "bar") &&
+		!vword_is(s->base, "barrier")) {
 		v->polled = polled && defines(s, "b");
 		return reserved_def(v);
 	}

@@ -1,6 +1,7 @@
-/* verify_flow.c - is every register written on every path that leads to a use of it?  Forward dataflow over the blocks of one kernel.
- * Only registers that are read before being written in some block, and that block 0 (which runs before all others) does
- * not write, need a bit.  Starts optimistic (all written) and takes bits away until nothing changes. */
+/* verify_flow.c - is every register written on every path that leads to a use of it?  Forward dataflow over the blocks
+ * of one kernel. Only registers that are read before being written in some block, and that block 0 (which runs before
+ * all others) does not write, need a bit.  Starts optimistic (all written) and takes bits away until nothing changes.
+ * */
 #include "verify_int.h"
 
 #include <stdlib.h>

@@ -1,5 +1,6 @@
-/* verify_form.c - the fenced form: how reserved registers may be written (allow.def, FORM), what is then known of them, and which memory
- * operands that makes safe.  What is known of a register holds from its definition to the next one in the same segment. */
+/* verify_form.c - the fenced form: how reserved registers may be written (allow.def, FORM), what is then known of
+ * them, and which memory operands that makes safe.  What is known of a register holds from its definition to the next
+ * one in the same segment. */
 #include "verify_int.h"
 
 #include <stdio.h>
@@ -33,7 +34,8 @@ const struct form_row *reserved_class(struct vword name, bool numbered, uint32_t
 		if (!vword_is((struct vword){ name.s + 1, letters - 1 }, f->name))
 			continue;
 		uint32_t most = form_flag(f, 'W') ? 32 : form_flag(f, 'V') ? 16 : form_flag(f, 'F') ? VMAX_FOOT : 0;
-		if (form_flag(f, 'N') != numbered || w > most || (w == 0) != (most == 0) || (most && most < VMAX_FOOT && (w & (w - 1))))
+		if (form_flag(f, 'N') != numbered || w > most || (w == 0) != (most == 0) ||
+			(most && most < VMAX_FOOT && (w & (w - 1))))
 			return NULL;
 		*width = (uint32_t)w;
 		return f;
@@ -71,7 +73,8 @@ static bool token_is(struct token t, const char *s)
 }
 
 /* A reserved register of one of the classes "a/b/c", defined; what is known of it flows into *made. */
-static bool form_class(struct verifier *v, struct token t, const struct vitem *it, const struct vrange *r, struct vfact *made)
+static bool form_class(struct verifier *v, struct token t, const struct vitem *it, const struct vrange *r,
+	struct vfact *made)
 {
 	if (it->kind != VO_REG || !it->range->form)
 		return false;
@@ -105,7 +108,8 @@ static bool form_alignment(const struct vop *o, struct vfact *made)
 	return true;
 }
 
-static bool form_literal(struct verifier *v, struct token t, const struct vop *o, const struct vrange *r, struct vfact *made)
+static bool form_literal(struct verifier *v, struct token t, const struct vop *o, const struct vrange *r,
+	struct vfact *made)
 {
 	if (o->kind != VO_IMM || o->neg)
 		return false;
@@ -144,18 +148,22 @@ static bool form_address(struct verifier *v, struct token t, const struct vop *o
 	return obj && obj == (token_is(t, "@local") ? &v->local : &v->cbank);
 }
 
-static bool form_operand(struct verifier *v, struct token t, const struct vop *o, const struct vrange *r, struct vfact *made)
+static bool form_operand(struct verifier *v, struct token t, const struct vop *o, const struct vrange *r,
+	struct vfact *made)
 {
 	switch (t.s[0]) {
 	case '*': return !o->neg && (o->kind == VO_IMM || (o->kind == VO_REG && o->item.range->bits == 32));
 	case '?': return !o->neg && o->kind == VO_REG && o->item.range->bits == 1;
 	case '#': case '=': return form_literal(v, t, o, r, made);
 	case '@': return form_address(v, t, o);
-	case '[': return o->kind == VO_MEM && o->item.kind == VO_WORD && vword_is(o->word, "ag_desc") && o->imm == strtoull(t.s + 1, NULL, 10);
-	case '<': return o->kind == VO_MEM && !o->imm && form_class(v, (struct token){ t.s + 1, t.n - 2 }, &o->item, r, made);
+	case '[': return o->kind == VO_MEM && o->item.kind == VO_WORD && vword_is(o->word, "ag_desc") &&
+		o->imm == strtoull(t.s + 1, NULL, 10);
+	case '<': return o->kind == VO_MEM && !o->imm && form_class(v, (struct token){ t.s + 1, t.n - 2 }, &o->item,
+		r, made);
 	case '{': {
 		size_t n = strcspn(t.s + 1, " ");
-		return o->kind == VO_VEC && o->nlist == 2 && form_class(v, (struct token){ t.s + 1, n }, &o->list[0], r, made) &&
+		return o->kind == VO_VEC && o->nlist == 2 &&
+			form_class(v, (struct token){ t.s + 1, n }, &o->list[0], r, made) &&
 		       form_class(v, (struct token){ t.s + 2 + n, t.n - n - 3 }, &o->list[1], r, made);
 	}
 	}

@@ -1,5 +1,5 @@
-/* verify_int.h - what the verifier's three files share: verify_lex.c (lines and words), verify_flow.c (assignment before use),
- * verify.c (the rules).  Nothing here is known to the rewriter and nothing of the rewriter is known here.
+/* verify_int.h - what the verifier's three files share: verify_lex.c (lines and words), verify_flow.c (assignment
+ * before use), verify.c (the rules).  Nothing here is known to the rewriter and nothing of the rewriter is known here.
  * All memory hangs off struct verifier and is released by verify(). */
 #ifndef AG_GUARD_VERIFY_INT_H
 #define AG_GUARD_VERIFY_INT_H
@@ -21,7 +21,8 @@ enum {
 	VMAX_CONST = (64 << 10) - 1024, /* leaves room for ag_desc and what the runtime keeps there */
 	VMAX_PARAMS = 32764,            /* bytes */
 	VMAX_NPARAMS = 4096,
-	VMAX_SLACK = 4096,              /* GUARD_SLACK, stated again on purpose: what lies behind a window is the client's */
+	/* GUARD_SLACK, stated again on purpose: what lies behind a window is the client's */
+	VMAX_SLACK = 4096,
 	VMAX_FOOT = 8192,               /* largest footprint of a %gsl<F>, and so of min_dyn_shared */
 	VMAX_CALL_ARGS = 16,
 };
@@ -40,7 +41,8 @@ struct vlex {
 	const char *bad;            /* why vlex_line returned false; NULL at the end of the text */
 };
 
-/* Moves to the next line that is not blank.  False at the end, or when a line is too long or holds a byte that is not printable ASCII or tab. */
+/* Moves to the next line that is not blank.  False at the end, or when a line is too long or holds a byte that is not
+ * printable ASCII or tab. */
 bool vlex_line(struct vlex *l);
 /* The next word: letters, digits, _ $ % . and :: ; false when there is none. */
 bool vlex_word(struct vlex *l, struct vword *w);
@@ -139,7 +141,8 @@ struct verifier {
 	uint32_t segment, carry;        /* segments end at labels; the one in which the carry flag was written */
 	struct vparam *params;
 	uint32_t nparams, cap_params;
-	struct vlabel { uint32_t block, line; } *labels;   /* by number, $Lkill 0; block UINT32_MAX: not seen; line: of the first branch to it */
+	/* by number, $Lkill 0; block UINT32_MAX: not seen; line: of the first branch to it */
+	struct vlabel { uint32_t block, line; } *labels;
 	uint32_t nlabels, cap_labels;
 	uint32_t *target, ntargets, cap_targets;
 	struct vtable { uint32_t first, n; } *tables;

@@ -22,7 +22,8 @@ uint32_t type_bits(struct vword w)
 {
 	static const struct { const char *names; uint32_t bits; } rows[] = {
 		{ "b8|u8|s8|e4m3|e5m2", 8 }, { "b16|u16|s16|f16|bf16|e4m3x2|e5m2x2", 16 },
-		{ "b32|u32|s32|f32|f16x2|bf16x2|u16x2|s16x2|tf32", 32 }, { "b64|u64|s64|f64", 64 }, { "b128", 128 }, { "pred", 1 },
+		{ "b32|u32|s32|f32|f16x2|bf16x2|u16x2|s16x2|tf32", 32 }, { "b64|u64|s64|f64", 64 }, { "b128", 128 },
+		{ "pred", 1 },
 	};
 	for (size_t i = 0; i < COUNT(rows); i++)
 		if (vword_among(w, rows[i].names, strlen(rows[i].names)))
@@ -53,7 +54,8 @@ bool register_of(struct verifier *v, struct vword w, struct vitem *item)
 	if (split_register(w, &name, &numbered, &number))
 		for (uint32_t i = 0; i < v->nranges; i++) {
 			const struct vrange *r = &v->ranges[i];
-			if (r->numbered ? !numbered || number >= r->n || !vword_eq(r->name, name) : !vword_eq(r->name, whole))
+			if (r->numbered ? !numbered || number >= r->n || !vword_eq(r->name, name) :
+				!vword_eq(r->name, whole))
 				continue;
 			*item = (struct vitem){ VO_REG, r->first + (r->numbered ? (uint32_t)number : 0), r };
 			return true;
@@ -75,7 +77,8 @@ bool reg_directive(struct verifier *v)
 	struct vword type, w;
 	uint64_t count = 1, number;
 	struct vrange r = { .first = v->nregs };
-	if (!vlex_word(&v->lex, &type) || type.s[0] != '.' || !(r.bits = type_bits((struct vword){ type.s + 1, type.n - 1 })))
+	if (!vlex_word(&v->lex, &type) || type.s[0] != '.' ||
+		!(r.bits = type_bits((struct vword){ type.s + 1, type.n - 1 })))
 		return refuse(v, "unknown register type");
 	if (!vlex_word(&v->lex, &w) || !split_register(w, &r.name, &r.numbered, &number))
 		return refuse(v, "bad register name");
@@ -289,7 +292,8 @@ static bool match_suffixes(const struct vstmt *s, const char *slots, struct fact
 		if (bits) {
 			f->t0 = f->t0 ? f->t0 : bits;
 			f->t = bits;
-		} else if (vword_is(w, "global") || vword_is(w, "shared") || vword_is(w, "shared::cta") || vword_is(w, "local") ||
+		} else if (vword_is(w, "global") || vword_is(w, "shared") || vword_is(w, "shared::cta") ||
+			vword_is(w, "local") ||
 			   vword_is(w, "const") || vword_is(w, "param")) {
 			f->space = w;
 		} else if (vword_is(w, "v2") || vword_is(w, "v4") || vword_is(w, "v8")) {
@@ -346,7 +350,8 @@ static bool dest_pair(struct verifier *v, const struct vop *o, uint32_t bits, bo
 }
 
 /* A literal the hardware accepts, or a register of the class that was made so. */
-static bool clamped(struct verifier *v, const struct vop *o, const char *what, const char *class, uint32_t least, uint32_t most, uint32_t unit)
+static bool clamped(struct verifier *v, const struct vop *o, const char *what, const char *class, uint32_t least,
+	uint32_t most, uint32_t unit)
 {
 	if (o->kind == VO_IMM && !o->neg && o->imm >= least && o->imm <= most && o->imm % unit == 0)
 		return true;
@@ -389,7 +394,8 @@ static bool copy_size(struct verifier *v, const struct vop *o)
 	uint64_t n = v->s.ops[2].imm;
 	if (o->kind == VO_IMM && !o->neg && o->imm <= n)
 		return true;
-	if (o->kind == VO_REG && !o->neg && class_is(&o->item, "cz") && use(v, &o->item) && v->fact[o->item.reg].foot <= n + 1)
+	if (o->kind == VO_REG && !o->neg && class_is(&o->item, "cz") && use(v, &o->item) &&
+		v->fact[o->item.reg].foot <= n + 1)
 		return true;
 	return refuse(v, "bad source size of cp.async");
 }

@@ -1,6 +1,7 @@
 /* zygote.c - the helper process: waits for requests, forks a child for each, watches its clock and reports its end.
  * It owns the descriptors of a request from receipt to the fork (input, output) or to the end of the child (answer).
- * It never reads what children write and never parses a request; it dies with the worker, whose end of the socket it sees closing. */
+ * It never reads what children write and never parses a request; it dies with the worker, whose end of the socket it
+ * sees closing. */
 #include "guard/helper.h"
 #include "guard/verify.h"
 
@@ -89,7 +90,8 @@ static void do_rewrite(struct request r, int out)
 	struct guard_input *in = calloc(r.head->npieces, sizeof *in);
 	struct guard_gate *gates = calloc(r.head->ngates + 1, sizeof *gates);
 	struct guard_options opt = {
-		.wide = r.head->wide, .report = r.head->report, .fence = r.head->fence, .poll = r.head->poll, .target_sm = r.head->target_sm,
+		.wide = r.head->wide, .report = r.head->report, .fence = r.head->fence, .poll = r.head->poll,
+		.target_sm = r.head->target_sm,
 		.gates = gates, .ngates = r.head->ngates,
 	};
 	struct helper_rewritten head = { .rc = -1 };
@@ -102,7 +104,8 @@ static void do_rewrite(struct request r, int out)
 	for (uint32_t i = 0; i < r.head->npieces; i++)
 		next_piece(&r, &in[i]);
 	for (uint32_t i = 0; i < r.head->ngates; i++) {
-		gates[i] = (struct guard_gate){ .name = r.gate[i].name, .nparams = r.gate[i].nparams, .ret = r.gate[i].ret };
+		gates[i] = (struct guard_gate){ .name = r.gate[i].name, .nparams = r.gate[i].nparams,
+			.ret = r.gate[i].ret };
 		memcpy(gates[i].params, r.gate[i].params, sizeof gates[i].params);
 	}
 	head.rc = guard_rewrite(in, r.head->npieces, &opt, &result, &err, &head.piece);
@@ -123,12 +126,14 @@ static void do_verify(struct request r, int out)
 	if (!gates)
 		_exit(2);
 	for (uint32_t i = 0; i < r.head->ngates; i++) {
-		gates[i] = (struct verify_gate){ .name = r.gate[i].name, .nparams = r.gate[i].nparams, .ret_bytes = r.gate[i].ret };
+		gates[i] = (struct verify_gate){ .name = r.gate[i].name, .nparams = r.gate[i].nparams,
+			.ret_bytes = r.gate[i].ret };
 		memcpy(gates[i].param_bytes, r.gate[i].params, sizeof gates[i].param_bytes);
 	}
 	next_piece(&r, &in);
 	verify(in.text, in.len, r.head->wide, gates, r.head->ngates, &v);
-	struct helper_verdict head = { .ok = v.ok, .line = v.line, .nkernels = v.nkernels, .const_bytes = v.const_bytes };
+	struct helper_verdict head = { .ok = v.ok, .line = v.line, .nkernels = v.nkernels,
+		.const_bytes = v.const_bytes };
 	memcpy(head.reason, v.reason, sizeof head.reason);
 	put(out, &head, sizeof head);
 	put(out, v.kernels, v.nkernels * sizeof *v.kernels);
@@ -144,7 +149,8 @@ static void do_compile(const struct zygote *z, uint32_t sm, int in, int out, int
 	snprintf(arch, sizeof arch, "-arch=sm_%u%s", sm % 1000, sm >= 1000 ? "a" : "");
 	snprintf(from, sizeof from, "/proc/self/fd/%d", in);
 	snprintf(to, sizeof to, "/proc/self/fd/%d", out);
-	if (fcntl(in, F_SETFD, 0) || fcntl(out, F_SETFD, 0) || dup2(notes, 1) < 0 || dup2(notes, 2) < 0 || !sandbox_compiler(FD_PTXAS))
+	if (fcntl(in, F_SETFD, 0) || fcntl(out, F_SETFD, 0) || dup2(notes, 1) < 0 || dup2(notes, 2) < 0 ||
+		!sandbox_compiler(FD_PTXAS))
 		_exit(2);
 	syscall(SYS_execveat, FD_PTXAS, "", argv, envp, 0x1000 /* AT_EMPTY_PATH */);
 	_exit(127);
@@ -152,7 +158,8 @@ static void do_compile(const struct zygote *z, uint32_t sm, int in, int out, int
 
 static void be_child(const struct zygote *z, struct helper_job job, const int fds[4])
 {
-	/* Nothing of the zygote or of other requests stays open.  By way of high numbers: fds may be 5, 6 and 7 in any order. */
+	/* Nothing of the zygote or of other requests stays open.  By way of high numbers: fds may be 5, 6 and 7 in any
+	 * order. */
 	for (int i = 0, high[3]; i < 6; i++)
 		if ((i < 3 ? high[i] = fcntl(fds[i], F_DUPFD, 100) : dup2(high[i - 3], i + 2)) < 0)
 			_exit(2);
@@ -200,7 +207,8 @@ static void reap(struct zygote *z, int i)
 static void start_child(struct zygote *z, struct helper_job job, const int fds[4])
 {
 	struct child *c = &z->child[z->running];
-	bool known = job.kind == HELPER_REWRITE || job.kind == HELPER_VERIFY || (job.kind == HELPER_COMPILE && z->ptxas);
+	bool known = job.kind == HELPER_REWRITE || job.kind == HELPER_VERIFY ||
+		(job.kind == HELPER_COMPILE && z->ptxas);
 	pid_t pid = known ? fork() : -1;
 	if (pid == 0) {
 		be_child(z, job, fds);
@@ -223,7 +231,8 @@ static bool receive(struct zygote *z)
 	struct helper_job job;
 	struct iovec iov = { &job, sizeof job };
 	union { char bytes[CMSG_SPACE(4 * sizeof(int))]; struct cmsghdr align; } control;
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+		.msg_controllen = sizeof control };
 	ssize_t n = recvmsg(FD_SOCKET, &m, MSG_CMSG_CLOEXEC);
 	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
 	int fds[4];

@@ -1,8 +1,10 @@
-/* verify_fuzz.c - feeds the verifier mutated texts for a few seconds: it must not touch memory that is not its own (ASan and UBSan watch), must give
- * the same verdict twice, and what it accepts must pass a crude check of our own.  Deterministic: the seed is fixed, `verify_fuzz SEED SECONDS`
- * takes another.  The corpus are the cases of tests/guard/verify/ and tests/guard/form/.
+/* verify_fuzz.c - feeds the verifier mutated texts for a few seconds: it must not touch memory that is not its own
+ * (ASan and UBSan watch), must give the same verdict twice, and what it accepts must pass a crude check of our own. 
+ * Deterministic: the seed is fixed, `verify_fuzz SEED SECONDS` takes another.  The corpus are the cases of
+ * tests/guard/verify/ and tests/guard/form/.
  *
- * The canary build (FUZZ_CANARY) reads past a buffer when a mutant reaches the check of a fenced offset; it must die, or the fuzzer does not bite. */
+ * The canary build (FUZZ_CANARY) reads past a buffer when a mutant reaches the check of a fenced offset; it must die,
+ * or the fuzzer does not bite. */
 #include "guard/verify.h"
 
 #include <glob.h>
@@ -46,10 +48,14 @@ static void load(const char *pattern)
 }
 
 static const char *const words[] = {
-	"%r0", "%rd0", "%ga4_0", "%gl4_0", "%gw", "%gs4_0", "%gsl4", "%gkill", "%gc", "%gq", "%p0", "{", "}", "[", "]", "+", "-", ";", ",", ":", "|", "@", "!",
-	"4294967296", "18446744073709551615", "18446744073709551616", "0", "1", "-1", "4095", "0f00000000", ".v4", ".v8", ".b64", ".b128", ".global", "_",
-	"$L1", "$Lkill", "$T0", "ag_smem_0", "ag_desc", "ag_const", "ag_dyn", "ret;", "bra ", "brx.idx ", "call ", "\n", "\t", "\"", "%", "$", ".", "::", "pc", "p0",
-	".reg .b32 %r<524288>;\n", ".param .b64 c0;\n", "ld.param.b64 ", "selp.b64 ", ".local .align 16 .b8 ag_local_0[32];\n",
+	"%r0", "%rd0", "%ga4_0", "%gl4_0", "%gw", "%gs4_0", "%gsl4", "%gkill", "%gc", "%gq", "%p0", "{", "}", "[",
+	"]", "+", "-", ";", ",", ":", "|", "@", "!",
+	"4294967296", "18446744073709551615", "18446744073709551616", "0", "1", "-1", "4095", "0f00000000", ".v4",
+	".v8", ".b64", ".b128", ".global", "_",
+	"$L1", "$Lkill", "$T0", "ag_smem_0", "ag_desc", "ag_const", "ag_dyn", "ret;", "bra ", "brx.idx ", "call ",
+	"\n", "\t", "\"", "%", "$", ".", "::", "pc", "p0",
+	".reg .b32 %r<524288>;\n", ".param .b64 c0;\n", "ld.param.b64 ", "selp.b64 ",
+	".local .align 16 .b8 ag_local_0[32];\n",
 };
 
 static size_t put(char *t, size_t len, size_t at, size_t cut, const char *s, size_t n)
@@ -122,7 +128,8 @@ static size_t mutate(char *t, size_t len)
 /* Whatever the verifier thinks: no accepted text holds an address in a plain register, or these words. */
 static bool crude(const char *t, size_t len)
 {
-	static const char *const never[] = { "[%r", "[%h", "[%gw", "[%gsb", "\ttrap", "\tbrkpt", "\texit", "shared::cluster", "multimem", ".alias", ".global .", "[ag_desc+24" };
+	static const char *const never[] = { "[%r", "[%h", "[%gw", "[%gsb", "\ttrap", "\tbrkpt", "\texit",
+		"shared::cluster", "multimem", ".alias", ".global .", "[ag_desc+24" };
 	for (size_t i = 0; i < sizeof never / sizeof *never; i++)
 		if (memmem(t, len, never[i], strlen(never[i])))
 			return false;
@@ -137,7 +144,8 @@ static bool one(const char *t, size_t len, unsigned *accepted)
 	memcpy(copy, t, len);
 	bool wide = len & 1;
 	int ra = verify(copy, len, wide, &gate, 1, &a), rb = verify(copy, len, wide, &gate, 1, &b);
-	bool good = ra == rb && a.ok == (ra == 0) && a.line == b.line && !strcmp(a.reason, b.reason) && (a.ok || a.reason[0]) && (!a.ok || crude(copy, len));
+	bool good = ra == rb && a.ok == (ra == 0) && a.line == b.line && !strcmp(a.reason, b.reason) &&
+		(a.ok || a.reason[0]) && (!a.ok || crude(copy, len));
 #ifdef FUZZ_CANARY
 	if (strstr(a.reason, "out of bounds or misaligned"))
 		good &= copy[len + (len & 7)] != 'x';

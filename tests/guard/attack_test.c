@@ -1,16 +1,23 @@
-/* attack_test.c - every attack of tests/guard/attack/, on softgpu's processor: unguarded it must succeed, guarded it must not.
+/* attack_test.c - every attack of tests/guard/attack/, on softgpu's processor: unguarded it must succeed, guarded it
+ * must not.
  *
- * A file is one kernel `attack(.u64 victim, .u64 own, .u64 distance)`, distance = victim - own, and says in its first lines:
+ * A file is one kernel `attack(.u64 victim, .u64 own, .u64 distance)`, distance = victim - own, and says in its first
+ * lines:
  *   // >>> what it does
- *   // >>> victim neighbour|below|next|service|records|kill|desc       whose memory; next: just past the slack of a narrow window
+ *   // >>> victim neighbour|below|next|service|records|kill|desc       whose memory; next: just past the slack of a
+ *   narrow window
  *   // >>> launch GRID BLOCK SHARED                                     default 1 32 0
- *   // >>> unguarded reads|writes|fault CODE|hangs|refused|nothing      what it gets without the guard (refused: softgpu's loader will not have it;
- *                                                                       nothing: no effect that can be seen here, only on a GPU)
- *   // >>> guarded record KIND|refused TEXT|quiet                       KIND: of enum guard_fault_kind; quiet: contained, and nothing to record
- * Guarded (narrow and wide), whatever it says: the victim is as it was, its secret is nowhere in the client's memory, the grid ends without
- * an error, a kernel that does not end by itself ends when the kill flag is set.
+ *   // >>> unguarded reads|writes|fault CODE|hangs|refused|nothing      what it gets without the guard (refused:
+ *   softgpu's loader will not have it;
+ *                                                                       nothing: no effect that can be seen here, only
+ *                                                                       on a GPU)
+ *   // >>> guarded record KIND|refused TEXT|quiet                       KIND: of enum guard_fault_kind; quiet:
+ *   contained, and nothing to record
+ * Guarded (narrow and wide), whatever it says: the victim is as it was, its secret is nowhere in the client's memory,
+ * the grid ends without an error, a kernel that does not end by itself ends when the kill flag is set.
  *
- * The arena:   below | window, 4 GiB (8 GiB when wide) and its slack | next (when narrow) ... | neighbour ... service, records, kill. */
+ * The arena:   below | window, 4 GiB (8 GiB when wide) and its slack | next (when narrow) ... | neighbour ... service,
+ * records, kill. */
 #include "guard/guard.h"
 #include "guard/verify.h"
 #include "tests/softgpu/exec_harness.h"
@@ -55,7 +62,8 @@ static bool parse_header(struct attack *a)
 	snprintf(a->victim, sizeof a->victim, "neighbour");
 	for (const char *p = a->text; !strncmp(p, "// >>> ", 7); p += strcspn(p, "\n") + 1) {
 		const char *s = p + 7;
-		if (sscanf(s, "victim %31s", a->victim) == 1 || sscanf(s, "launch %u %u %u", &a->grid, &a->block, &a->shared) == 3)
+		if (sscanf(s, "victim %31s", a->victim) == 1 ||
+			sscanf(s, "launch %u %u %u", &a->grid, &a->block, &a->shared) == 3)
 			continue;
 		if (sscanf(s, "unguarded %31s %d", word, &a->code) >= 1)
 			for (int i = 0; i < 6; i++)
@@ -79,7 +87,8 @@ static bool parse_header(struct attack *a)
 static uint64_t victim_of(const char *name, uint64_t desc)
 {
 	const struct { const char *name; uint64_t addr; } rows[] = {
-		{ "neighbour", NEIGHBOUR + 65536 }, { "below", BELOW + 65536 }, { "next", WINDOW + 4 * GIB + GUARD_SLACK }, { "service", SERVICE },
+		{ "neighbour", NEIGHBOUR + 65536 }, { "below", BELOW + 65536 },
+		{ "next", WINDOW + 4 * GIB + GUARD_SLACK }, { "service", SERVICE },
 		{ "records", WORKER }, { "kill", WORKER + 2 * AREA }, { "desc", desc },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -91,7 +100,8 @@ static uint64_t victim_of(const char *name, uint64_t desc)
 
 static void map(uint64_t addr, uint64_t bytes)
 {
-	if (mmap((void *)addr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE, -1, 0) == MAP_FAILED) {
+	if (mmap((void *)addr, bytes, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE, -1, 0) == MAP_FAILED) {
 		printf("not ok attack/memory: %s\n", strerror(errno));
 		exit(1);
 	}
@@ -146,7 +156,8 @@ static void print(const char *text, size_t len)
 	printed_secret |= memmem(text, len, &secret, 4) != NULL;
 }
 
-struct timer { volatile uint32_t *first, *then; unsigned first_ms, then_ms; volatile bool done, fired; pthread_t thread; };
+struct timer { volatile uint32_t *first, *then; unsigned first_ms, then_ms; volatile bool done,
+	fired; pthread_t thread; };
 
 static void *tick(void *arg)
 {
@@ -163,7 +174,8 @@ static void *tick(void *arg)
 	return NULL;
 }
 
-static CUresult go(struct exec_module *m, const char *kernel, const struct attack *a, uint64_t victim, unsigned dyn, struct timer *t)
+static CUresult go(struct exec_module *m, const char *kernel, const struct attack *a, uint64_t victim, unsigned dyn,
+	struct timer *t)
 {
 	struct { uint64_t victim, own, distance, coop; } args = { victim, OWN, victim - OWN, WINDOW + 4096 };
 	static volatile uint32_t cancel;
@@ -173,7 +185,8 @@ static CUresult go(struct exec_module *m, const char *kernel, const struct attac
 		t->first = &cancel;
 	t->done = t->fired = false;
 	pthread_create(&t->thread, NULL, tick, t);
-	CUresult r = launch(m, kernel, (struct launch_opt){ .grid = { a->grid, 1, 1 }, .block = { a->block, 1, 1 }, .shared = dyn, .cancel = &cancel }, &args,
+	CUresult r = launch(m, kernel, (struct launch_opt){ .grid = { a->grid, 1, 1 }, .block = { a->block, 1, 1 },
+		.shared = dyn, .cancel = &cancel }, &args,
 			    sizeof args);
 	t->done = true;
 	pthread_join(t->thread, NULL);
@@ -201,8 +214,10 @@ static void unguarded(const struct attack *a)
 	bool worker_hit = false;
 	for (unsigned i = 0; i < 4 * AREA && (!strcmp(a->victim, "records") || !strcmp(a->victim, "kill")); i++)
 		worker_hit |= ((uint8_t *)WORKER)[i] != 0x5e;
-	bool got[] = { leaked() || printed_secret, !untouched(false) || worker_hit, r == (CUresult)a->code && r, t.fired, false, true };
-	check(got[a->unguarded], name, "it did not get what it wanted (%s %d): error %d, %s, %s", want_names[a->unguarded], a->code, r,
+	bool got[] = { leaked() || printed_secret, !untouched(false) || worker_hit, r == (CUresult)a->code && r,
+		t.fired, false, true };
+	check(got[a->unguarded], name, "it did not get what it wanted (%s %d): error %d, %s, %s",
+		want_names[a->unguarded], a->code, r,
 	      got[READS] ? "read" : "not read", got[WRITES] ? "written" : "not written");
 	exec_unload(m);
 }
@@ -219,8 +234,10 @@ static bool install(struct exec_module *m, const struct guard_result *r, bool wi
 	if (!d || d->size != GUARD_DESC_BYTES || (r->const_bytes && (!c || c->size != r->const_bytes)))
 		return false;
 	struct guard_desc desc = {
-		.window_hi = (uint32_t)(WINDOW >> 32), .window_mask_hi = wide ? 1 : 0, .data = DATA, .kill = WORKER + 2 * AREA, .records = WORKER,
-		.fault_word = WINDOW + 512, .printf_ring = RING, .textures = WORKER + 3 * AREA, .ntextures = 1, .client = 7, .module = 3,
+		.window_hi = (uint32_t)(WINDOW >> 32), .window_mask_hi = wide ? 1 : 0, .data = DATA,
+		.kill = WORKER + 2 * AREA, .records = WORKER,
+		.fault_word = WINDOW + 512, .printf_ring = RING, .textures = WORKER + 3 * AREA, .ntextures = 1,
+		.client = 7, .module = 3,
 		.window_base = WINDOW, .window_extent = wide ? 8 * GIB : 4 * GIB,
 	};
 	memcpy((void *)d->addr, &desc, sizeof desc);
@@ -233,7 +250,8 @@ static bool install(struct exec_module *m, const struct guard_result *r, bool wi
 	return true;
 }
 
-static void judge(const struct attack *a, const char *name, bool wide, CUresult r, const struct timer *t, const char *label)
+static void judge(const struct attack *a, const char *name, bool wide, CUresult r, const struct timer *t,
+	const char *label)
 {
 	const struct guard_records *rec = (const void *)WORKER;
 	uint32_t kind = rec->count ? rec->rec[0].kind : 0;
@@ -241,9 +259,13 @@ static void judge(const struct attack *a, const char *name, bool wide, CUresult 
 	bool ok = r == CUDA_SUCCESS && !t->fired && untouched(wide) && !leaked() && worker_ok;
 	/* In a wide window `next` is the client's own: nothing to record there. */
 	bool own = wide && !strcmp(a->victim, "next");
-	bool recorded = own || (a->kind ? kind == (uint32_t)a->kind && rec->rec[0].valid && rec->rec[0].line : rec->count == 0);
-	check(ok && recorded, name, "%s: error %d (%s, line %u), %s, victim %s, secret %s, %u records, the first of kind %u line %u", label, r, r ? fault.what : "",
-	      r ? fault.line : 0, t->fired ? "had to be cancelled" : "ended", untouched(wide) ? "untouched" : "TOUCHED", leaked() ? "LEAKED" : "kept",
+	bool recorded = own || (a->kind ? kind == (uint32_t)a->kind && rec->rec[0].valid && rec->rec[0].line :
+		rec->count == 0);
+	check(ok && recorded, name,
+		"%s: error %d (%s, line %u), %s, victim %s, secret %s, %u records, the first of kind %u line %u",
+		label, r, r ? fault.what : "",
+	      r ? fault.line : 0, t->fired ? "had to be cancelled" : "ended", untouched(wide) ? "untouched" :
+	"TOUCHED", leaked() ? "LEAKED" : "kept",
 	      rec->count, kind, rec->rec[0].line);
 }
 
@@ -277,7 +299,8 @@ static void guarded(const struct attack *a, bool wide)
 		check(false, name, "accepted, not refused");
 	} else {
 		unsigned dyn = a->shared > v.kernels[0].min_dyn_shared ? a->shared : v.kernels[0].min_dyn_shared;
-		struct timer t = { .first = (volatile uint32_t *)(WORKER + 2 * AREA), .first_ms = a->unguarded == HANGS ? 200 : 5000, .then_ms = 10000 };
+		struct timer t = { .first = (volatile uint32_t *)(WORKER + 2 * AREA),
+			.first_ms = a->unguarded == HANGS ? 200 : 5000, .then_ms = 10000 };
 		CUresult rc = go(m, "k0", a, victim_of(a->victim, symbol(m, "ag_desc")->addr), (dyn + 15) & ~15u, &t);
 		judge(a, name, wide, rc, &t, a->victim);
 	}

@@ -1,5 +1,6 @@
 /* helper_test.c - the helper process: what goes in comes out, and nothing a module or a compiler does hurts the worker.
- * The same binary plays the compiler, under names such as ptxas-hang (links in build/tests/fake/, all to the build without sanitizers). */
+ * The same binary plays the compiler, under names such as ptxas-hang (links in build/tests/fake/, all to the build
+ * without sanitizers). */
 #include "guard/helper.h"
 #include "guard/sandbox.h"
 #include "guard/verify.h"
@@ -91,19 +92,23 @@ static const char good_ptx[] =
 	".version 8.0\n.target sm_80\n.address_size 64\n"
 	".visible .entry twice(.param .u64 data, .param .u32 n)\n{\n"
 	"\t.reg .pred %p<2>;\n\t.reg .b32 %r<8>;\n\t.reg .b64 %rd<8>;\n"
-	"\tld.param.u64 %rd1, [data];\n\tld.param.u32 %r1, [n];\n\tmov.u32 %r2, %tid.x;\n\tsetp.ge.u32 %p1, %r2, %r1;\n\t@%p1 bra $end;\n"
+	"\tld.param.u64 %rd1, [data];\n\tld.param.u32 %r1, [n];\n\tmov.u32 %r2, %tid.x;\n"
+	"\tsetp.ge.u32 %p1, %r2, %r1;\n\t@%p1 bra $end;\n"
 	"\tcvta.to.global.u64 %rd2, %rd1;\n\tmul.wide.u32 %rd3, %r2, 4;\n\tadd.s64 %rd4, %rd2, %rd3;\n"
 	"\tld.global.u32 %r3, [%rd4];\n\tadd.u32 %r3, %r3, %r3;\n\tst.global.u32 [%rd4], %r3;\n$end:\n\tret;\n}\n";
 
 static const struct guard_options options = { .report = true, .fence = true, .poll = true, .target_sm = 90 };
 
-struct got { struct guard_result r; struct guard_verdict v; char *text; size_t len; void *cubin; size_t cubin_len; char why[512]; int rc; };
+struct got {
+	struct guard_result r; struct guard_verdict v; char *text; size_t len; void *cubin; size_t cubin_len;
+		char why[512]; int rc; };
 
 static void run(struct guard_helper *h, const char *text, size_t len, bool compile, struct got *g)
 {
 	struct guard_input in = { text, len, "in.ptx" };
 	memset(g, 0, sizeof *g);
-	g->rc = guard_helper_run(h, &in, 1, &options, NULL, 0, compile, &g->r, &g->v, &g->text, &g->len, &g->cubin, &g->cubin_len, g->why);
+	g->rc = guard_helper_run(h, &in, 1, &options, NULL, 0, compile, &g->r, &g->v, &g->text, &g->len, &g->cubin,
+		&g->cubin_len, g->why);
 }
 
 static void release(struct got *g)
@@ -135,7 +140,8 @@ static void inputs(struct guard_helper *h)
 	struct got g;
 	report(works(h, why), "accepted", why);
 
-	const char *bad = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry f()\n{\n\tmapa.u64 %rd1, %rd2, 0;\n\tret;\n}\n";
+	const char *bad = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry f()\n{\n"
+		"\tmapa.u64 %rd1, %rd2, 0;\n\tret;\n}\n";
 	run(h, bad, strlen(bad), false, &g);
 	report(g.rc == -1 && strstr(g.why, "in.ptx:6: ") == g.why && !g.text, "refused_with_line", g.why);
 	release(&g);
@@ -147,7 +153,8 @@ static void inputs(struct guard_helper *h)
 	report(g.rc == -1 && printable, "binary_refused", g.why);
 	release(&g);
 
-	const char *bomb = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry f()\n{\n\t.reg .b64 %h<2147483647>;\n\tret;\n}\n";
+	const char *bomb = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry f()\n{\n"
+		"\t.reg .b64 %h<2147483647>;\n\tret;\n}\n";
 	run(h, bomb, strlen(bomb), false, &g);
 	report(g.rc == -1, "register_bomb", g.why);
 	release(&g);
@@ -181,7 +188,8 @@ static void compiler(const char *how, int rc, const char *says)
 	if (!h)
 		return report(false, name, "the helper did not start");
 	run(h, good_ptx, strlen(good_ptx), true, &g);
-	bool ok = g.rc == rc && (rc == 0 ? g.cubin_len == 5 && !memcmp(g.cubin, "CUBIN", 5) : strstr(g.why, says) != NULL);
+	bool ok = g.rc == rc && (rc == 0 ? g.cubin_len == 5 && !memcmp(g.cubin, "CUBIN", 5) :
+		strstr(g.why, says) != NULL);
 	snprintf(why, sizeof why, "rc %d, %.480s", g.rc, g.why);
 	report(ok, name, why);
 	release(&g);
@@ -269,13 +277,15 @@ static void deaths(void)
 			kill(zygote ? z : pid, SIGKILL);
 		pthread_join(t, &p);
 		struct got *g = p;
-		report(pid && g->rc == -2 && strstr(g->why, zygote ? "died" : "signal 9"), zygote ? "zygote_killed" : "child_killed", g->why);
+		report(pid && g->rc == -2 && strstr(g->why, zygote ? "died" : "signal 9"), zygote ? "zygote_killed" :
+			"child_killed", g->why);
 		release(g);
 		if (zygote) {
 			nanosleep(&(struct timespec){ 0, 50000000 }, NULL);
 			report(pid && !compiles(pid), "zygote_takes_children_along", "the compiler still runs");
 		}
-		report(works(h, why) && (guard_helper_pid(h) == z) == !zygote, zygote ? "zygote_restarted" : "after_child_killed", why);
+		report(works(h, why) && (guard_helper_pid(h) == z) == !zygote, zygote ? "zygote_restarted" :
+			"after_child_killed", why);
 		guard_helper_stop(h);
 	}
 	struct guard_helper *h = guard_helper_start(NULL);
@@ -350,7 +360,8 @@ static int filtered(int what)
 
 static void filter(void)
 {
-	static const char *const names[] = { "compute", "open", "write_elsewhere", "map_code", "fork", "kill", "socket", "read" };
+	static const char *const names[] = { "compute", "open", "write_elsewhere", "map_code", "fork", "kill",
+		"socket", "read" };
 	for (int i = 0; i < 8; i++) {
 		char name[64], why[64];
 		int got = filtered(i);

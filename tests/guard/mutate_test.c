@@ -1,8 +1,10 @@
-/* mutate_test.c - weakens every guard in texts that the verifier accepts; each mutant that could be unsafe must be refused.
+/* mutate_test.c - weakens every guard in texts that the verifier accepts; each mutant that could be unsafe must be
+ * refused.
  *
- * A mutator changes one place.  It says of each mutant whether it MUST be refused; the few it cannot vouch for are left out by a rule written
- * beside it (a fence whose result nothing uses, a mask that is still strong enough), never by a list of cases.
- * Texts: tests/guard/form/ (the rewriter's output; wide*.ptx with --wide) and the accepted cases of tests/guard/verify/. */
+ * A mutator changes one place.  It says of each mutant whether it MUST be refused; the few it cannot vouch for are
+ * left out by a rule written beside it (a fence whose result nothing uses, a mask that is still strong enough), never
+ * by a list of cases. Texts: tests/guard/form/ (the rewriter's output; wide*.ptx with --wide) and the accepted cases
+ * of tests/guard/verify/. */
 #include "guard/verify.h"
 
 #include <ctype.h>
@@ -111,7 +113,8 @@ static bool defines(const char *s, char reg[32])
 
 static bool entry_register(const char *r)
 {
-	static const char *const names[] = { "gw", "gm", "gd", "gkill", "gc", "gf", "gsb", "gsd", "gsn", "glb", "gkb", "gtb", "gtc", "gtl" };
+	static const char *const names[] = { "gw", "gm", "gd", "gkill", "gc", "gf", "gsb", "gsd", "gsn", "glb", "gkb",
+		"gtb", "gtc", "gtl" };
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (!strcmp(r + 1, names[i]))
 			return true;
@@ -121,7 +124,8 @@ static bool entry_register(const char *r)
 static bool poll_line(const char *s)
 {
 	static const char *const lines[] = {
-		"add.u32 %gc, %gc, 1;", "and.b32 %gx, %gc, 63;", "setp.eq.u32 %gq, %gx, 0;", "@%gq ld.volatile.global.u32 %gf, [%gkill];",
+		"add.u32 %gc, %gc, 1;", "and.b32 %gx, %gc, 63;", "setp.eq.u32 %gq, %gx, 0;",
+		"@%gq ld.volatile.global.u32 %gf, [%gkill];",
 		"setp.ne.and.u32 %gq, %gf, 0, %gq;", "@%gq bra $Lkill;",
 	};
 	s += strspn(s, "\t ");
@@ -131,7 +135,8 @@ static bool poll_line(const char *s)
 	return false;
 }
 
-/* Does anything read `reg` before it is written again, from line `from` on?  Labels end the life of all but entry registers. */
+/* Does anything read `reg` before it is written again, from line `from` on?  Labels end the life of all but entry
+ * registers. */
 static bool read_later(int from, const char *reg)
 {
 	for (int i = from; i < T.n && strcmp(T.line[i], "}"); i++) {
@@ -211,7 +216,8 @@ static void drop_fence(int i)
 static void predicate_fence(int i)
 {
 	char reg[32];
-	if (T.line[i][0] == '\t' && strchr(T.line[i], '@') == NULL && (defines(T.line[i], reg) || poll_line(T.line[i]))) {
+	if (T.line[i][0] == '\t' && strchr(T.line[i], '@') == NULL &&
+		(defines(T.line[i], reg) || poll_line(T.line[i]))) {
 		refused(i, 1, prefix("\t@%p0 ", T.line[i] + 1));
 		refused(i, 1, prefix("\t@!%p0 ", T.line[i] + 1));
 	}
@@ -219,8 +225,10 @@ static void predicate_fence(int i)
 
 static void other_opcode(int i)
 {
-	static const char *const ops[] = { "add.u32", "sub.u32", "or.b32", "and.b32", "xor.b32", "max.u32", "min.s32", "min.u32", "mov.b32", "mov.u32",
-		"mov.b64", "add.u64", "selp.b64", "ld.global.u32", "ld.const.u32", "ld.param.u32", "cvta.to.global.u64", "shl.b32" };
+	static const char *const ops[] = { "add.u32", "sub.u32", "or.b32", "and.b32", "xor.b32", "max.u32", "min.s32",
+		"min.u32", "mov.b32", "mov.u32",
+		"mov.b64", "add.u64", "selp.b64", "ld.global.u32", "ld.const.u32", "ld.param.u32",
+		"cvta.to.global.u64", "shl.b32" };
 	char reg[32], out[LINE];
 	if (!defines(T.line[i], reg) || strchr(T.line[i], '@'))
 		return;
@@ -241,7 +249,8 @@ static void plain_operand(int i)
 	for (const char *p = first; (p = strstr(p, "%g")); p++) {
 		size_t n = strcspn(p, ",;}] ");
 		/* an operand that may be any register: the fenced value itself */
-		bool any = p == first + 2 && (starts(reg, "%gl") || starts(reg, "%gh") || starts(reg, "%gso") || starts(reg, "%gpo") ||
+		bool any = p == first + 2 && (starts(reg, "%gl") || starts(reg, "%gh") || starts(reg, "%gso") ||
+			starts(reg, "%gpo") ||
 			   starts(reg, "%gko") || starts(reg, "%gb") || starts(reg, "%gns") || starts(reg, "%gti")) &&
 			   !starts(reg, "%gbv") && !starts(reg, "%gbc");
 		static const char *const plain[] = { "%r0", "%rd0", "%p0", "0" };
@@ -263,7 +272,8 @@ static void weaker_mask(int i)
 	char reg[32], user[32];
 	long mask;
 	const char *s = statement(T.line[i]), *lit = strrchr(s, ' ');
-	if (!defines(T.line[i], reg) || !starts(s, "and.b32") || sscanf(lit, " %ld;", &mask) != 1 || poll_line(T.line[i]))
+	if (!defines(T.line[i], reg) || !starts(s, "and.b32") || sscanf(lit, " %ld;", &mask) != 1 ||
+		poll_line(T.line[i]))
 		return;
 	unsigned need = 0;
 	if (sscanf(reg, "%%gl%u_", &need) != 1)
@@ -287,7 +297,8 @@ static void limits(int i)
 	char reg[32], out[LINE];
 	long lit;
 	const char *s = statement(T.line[i]), *last = strrchr(s, ' ');
-	if (!defines(T.line[i], reg) || !last || sscanf(last, " %ld;", &lit) != 1 || starts(s, "and.b32") || poll_line(T.line[i]))
+	if (!defines(T.line[i], reg) || !last || sscanf(last, " %ld;", &lit) != 1 || starts(s, "and.b32") ||
+		poll_line(T.line[i]))
 		return;
 	const long other[] = { lit + 1, lit - 1, lit + 4096, 0, -1, lit * 2 + 1, 1l << 31 };
 	for (size_t k = 0; k < sizeof other / sizeof *other; k++) {
@@ -299,7 +310,8 @@ static void limits(int i)
 			continue;
 		}
 		if (moved && other[k] == lit + 1 && !starts(reg, "%gb_")) {
-			left_out();             /* the access may be narrower than the footprint kept for it; see shrunk_footprint */
+			/* the access may be narrower than the footprint kept for it; see shrunk_footprint */
+			left_out();
 			continue;
 		}
 		snprintf(out, sizeof out, "%.*s %ld;", (int)(last - T.line[i]), T.line[i], other[k]);
@@ -315,7 +327,8 @@ static void shrunk_footprint(int i)
 	const char *s = statement(T.line[i]), *last = strrchr(s, ' ');
 	if (!defines(T.line[i], reg) || !last || !starts(s, "min.u32") || sscanf(last, " %lu;", &lit) != 1)
 		return;
-	const char *object = starts(reg, "%gsm") ? "ag_smem_" : starts(reg, "%gpm") ? "ag_local_" : starts(reg, "%gkm") ? "ag_const" : NULL;
+	const char *object = starts(reg, "%gsm") ? "ag_smem_" : starts(reg, "%gpm") ? "ag_local_" :
+		starts(reg, "%gkm") ? "ag_const" : NULL;
 	if (!object)
 		return;
 	for (int j = i; j >= 0 && !size; j--)
@@ -329,7 +342,8 @@ static void shrunk_footprint(int i)
 		if (p && starts(p + 1, group) && (widest = access_bytes(T.line[first])))
 			break;
 	}
-	/* the first access behind may belong to another fence of the group; then its own limit decides, and this one is left out */
+	/* the first access behind may belong to another fence of the group; then its own limit decides, and this one
+	 * is left out */
 	int nmin = 0;
 	for (int j = i + 1; j < first; j++)
 		nmin += strstr(T.line[j], "min.u32") != NULL;
@@ -341,7 +355,8 @@ static void shrunk_footprint(int i)
 
 static void base_register(int i)
 {
-	static const char *const others[] = { "%r0", "%rd0", "64", "ag_desc", "ag_desc+24", "%gkill", "%gw", "%gsb", "%glb", "p99", "k0", "$L1" };
+	static const char *const others[] = { "%r0", "%rd0", "64", "ag_desc", "ag_desc+24", "%gkill", "%gw", "%gsb",
+		"%glb", "p99", "k0", "$L1" };
 	const char *s = T.line[i], *p = strchr(s, '[');
 	char out[LINE];
 	if (!p || !access_bytes(s) || starts(statement(s), "st.param"))
@@ -363,7 +378,8 @@ static void offset(int i)
 	const char *plus = memchr(p, '+', (size_t)(e - p));
 	if (plus)
 		now = strtoul(plus + 1, NULL, 10);
-	const char *const far[] = { "4096", "65536", "1073741823", "4294967296", "9223372036854771712", "18446744073709551612", "-4" };
+	const char *const far[] = { "4096", "65536", "1073741823", "4294967296", "9223372036854771712",
+		"18446744073709551612", "-4" };
 	for (size_t k = 0; k < sizeof far / sizeof *far; k++) {
 		if (strstr(p, "ag_smem") && k < 2)
 			continue;       /* an object may be that large */
@@ -388,12 +404,14 @@ static void other_width(int i)
 		const char *end = p + 3 + strlen(class);
 		snprintf(out, sizeof out, "%.*s%u%s", (int)(end - s), s, w, end + strspn(end, "0123456789"));
 		if (w >= bytes && w != width)
-			left_out();     /* another fence, wide enough; whether it stands above is the verifier's to see */
+			/* another fence, wide enough; whether it stands above is the verifier's to see */
+			left_out();
 		else if (w < bytes)
 			refused(i, 1, out);
 	}
 	if (width < 8 && bytes < 8 && !strstr(s, ".v") && (strstr(s, ".b32 ") || strstr(s, ".u32 ")))
-		refused(i, 1, swap(s, s, s[strcspn(s, "[") - 1] == ' ' && strstr(s, ".b32 ") ? ".b32 " : ".u32 ", ".b64 "));
+		refused(i, 1, swap(s, s, s[strcspn(s, "[") - 1] == ' ' && strstr(s, ".b32 ") ? ".b32 " : ".u32 ",
+		".b64 "));
 }
 
 static void other_space(int i)
@@ -406,10 +424,12 @@ static void other_space(int i)
 		for (size_t b = 0; b < 5; b++)
 			if (a != b && strstr(s, spaces[a]))
 				refused(i, 1, swap(s, s, spaces[a], spaces[b]));
-	for (size_t b = 0; b < 5 && !strstr(s, ".global") && !strstr(s, ".shared") && !strstr(s, ".local") && !strstr(s, ".const") &&
+	for (size_t b = 0; b < 5 && !strstr(s, ".global") && !strstr(s, ".shared") && !strstr(s, ".local") &&
+		!strstr(s, ".const") &&
 	     !strstr(s, ".param"); b++)
 		if (b != 0 || !strstr(s, "[%ga"))       /* a generic access by %ga is a global one */
-			refused(i, 1, swap(s, s, ".", b == 0 ? ".global." : b == 1 ? ".shared." : b == 2 ? ".local." : b == 3 ? ".const." : ".param."));
+			refused(i, 1, swap(s, s, ".", b == 0 ? ".global." : b == 1 ? ".shared." : b == 2 ? ".local." :
+				b == 3 ? ".const." : ".param."));
 }
 
 static void poll_whole(int i)
@@ -421,13 +441,16 @@ static void poll_whole(int i)
 static void poll_part(int i)
 {
 	static const char *const edits[][2] = {
-		{ "1;", "64;" }, { "%gc, %gc", "%r0, %gc" }, { "63", "0" }, { "63", "-1" }, { ".eq", ".ne" }, { "[%gkill]", "[%gd]" }, { "@%gq", "@%p0" },
-		{ "@%gq", "@!%gq" }, { "volatile", "weak" }, { ".volatile", "" }, { "%gf, 0", "%gf, 1" }, { ".and", ".or" }, { "$Lkill", "$L1" }, { "%gq, %gf", "%p0, %gf" },
+		{ "1;", "64;" }, { "%gc, %gc", "%r0, %gc" }, { "63", "0" }, { "63", "-1" }, { ".eq", ".ne" },
+		{ "[%gkill]", "[%gd]" }, { "@%gq", "@%p0" },
+		{ "@%gq", "@!%gq" }, { "volatile", "weak" }, { ".volatile", "" }, { "%gf, 0", "%gf, 1" },
+		{ ".and", ".or" }, { "$Lkill", "$L1" }, { "%gq, %gf", "%p0, %gf" },
 	};
 	if (!poll_line(T.line[i]))
 		return;
 	refused(i, 1, "");
-	if (strcmp(statement(T.line[i]), "add.u32 %gc, %gc, 1;"))       /* a statement before the whole poll changes nothing */
+	/* a statement before the whole poll changes nothing */
+	if (strcmp(statement(T.line[i]), "add.u32 %gc, %gc, 1;"))
 		refused(i, 1, prefix("\tmov.u32 %r0, 0;\n", T.line[i]));
 	for (size_t k = 0; k < sizeof edits / sizeof *edits; k++)
 		if (strcmp(statement(T.line[i]), "add.u32 %gc, %gc, 1;"))
@@ -472,7 +495,8 @@ static void retarget(int i)
 		return;                         /* a polled branch may go anywhere */
 	for (int j = i - 1, n = 0; j >= 0 && strcmp(T.line[j], "{\n") && n < 20 && !starts(T.line[j], ".visible"); j--)
 		if (is_label(T.line[j])) {
-			snprintf(out, sizeof out, "%.*s%.*s;", (int)at, T.line[i], (int)strlen(T.line[j]) - 1, T.line[j]);
+			snprintf(out, sizeof out, "%.*s%.*s;", (int)at, T.line[i], (int)strlen(T.line[j]) - 1,
+				T.line[j]);
 			refused(i, 1, out);
 			n++;
 		}
@@ -489,7 +513,8 @@ static void table_index(int i)
 		if (strstr(T.line[j], "min.u32 %gb_")) {
 			char out[LINE];
 			const char *last = strrchr(T.line[j], ' ');
-			snprintf(out, sizeof out, "%.*s %ld;", (int)(last - T.line[j]), T.line[j], strtol(last, NULL, 10) + 1);
+			snprintf(out, sizeof out, "%.*s %ld;", (int)(last - T.line[j]), T.line[j],
+				strtol(last, NULL, 10) + 1);
 			refused(j, 1, out);
 			break;
 		}
@@ -533,8 +558,10 @@ static void entry_twice(int i)
 		return;
 	snprintf(out, sizeof out, "%s\n%s", T.line[i], T.line[i]);
 	refused(i, 1, out);
-	static const char *const edits[][2] = { { "[ag_desc", "[ag_desc+4" }, { "[ag_desc+8", "[ag_desc+24" }, { "[ag_desc+16", "[ag_desc+32" },
-		{ "ag_smem_", "ag_local_" }, { "ag_local_", "ag_smem_" }, { "ag_const", "ag_desc" }, { "%dynamic_smem_size", "%total_smem_size" },
+	static const char *const edits[][2] = { { "[ag_desc", "[ag_desc+4" }, { "[ag_desc+8", "[ag_desc+24" },
+		{ "[ag_desc+16", "[ag_desc+32" },
+		{ "ag_smem_", "ag_local_" }, { "ag_local_", "ag_smem_" }, { "ag_const", "ag_desc" },
+		{ "%dynamic_smem_size", "%total_smem_size" },
 		{ "ag_smem_", "ag_smem_9" }, { "ag_dyn", "ag_const" } };
 	for (size_t k = 0; k < sizeof edits / sizeof *edits; k++)
 		refused(i, 1, swap(T.line[i], T.line[i], edits[k][0], edits[k][1]));
@@ -547,7 +574,8 @@ static void declarations(int i)
 	if (starts(s, ".reg")) {
 		snprintf(out, sizeof out, "%s\n%s", T.line[i], T.line[i]);
 		refused(i, 1, out);
-		refused(i, 1, swap(T.line[i], T.line[i], strstr(s, ".b32") ? ".b32" : ".b64", strstr(s, ".b32") ? ".b64" : ".b32"));
+		refused(i, 1, swap(T.line[i], T.line[i], strstr(s, ".b32") ? ".b32" : ".b64", strstr(s, ".b32") ?
+			".b64" : ".b32"));
 	}
 	if (starts(s, ".shared") || starts(s, ".local") || starts(s, ".const")) {
 		refused(i, 1, swap(T.line[i], T.line[i], "[", "[99999999"));
@@ -572,15 +600,18 @@ static void barriers(int i)
 		return left_out();              /* its first operand is not the barrier */
 	static const char *const others[] = { "%r0", "16777216", "-1" };
 	for (size_t k = 0; k < 3; k++) {
-		snprintf(out, sizeof out, "%.*s%s%s", (int)(first + 1 - T.line[i]), T.line[i], others[k], first + strcspn(first, ",;"));
+		snprintf(out, sizeof out, "%.*s%s%s", (int)(first + 1 - T.line[i]), T.line[i], others[k],
+			first + strcspn(first, ",;"));
 		refused(i, 1, out);
 	}
 }
 
 #define M(f) { #f, f }
 static const struct { const char *name; void (*at)(int); } mutators[] = {
-	M(drop_fence), M(predicate_fence), M(other_opcode), M(plain_operand), M(weaker_mask), M(limits), M(shrunk_footprint), M(base_register), M(offset),
-	M(other_width), M(other_space), M(poll_whole), M(poll_part), M(after_poll), M(label_before_use), M(retarget), M(table_index), M(table_shorter),
+	M(drop_fence), M(predicate_fence), M(other_opcode), M(plain_operand), M(weaker_mask), M(limits),
+	M(shrunk_footprint), M(base_register), M(offset),
+	M(other_width), M(other_space), M(poll_whole), M(poll_part), M(after_poll), M(label_before_use), M(retarget),
+	M(table_index), M(table_shorter),
 	M(calls), M(entry_twice), M(declarations), M(barriers),
 };
 
@@ -629,7 +660,8 @@ int main(void)
 	}
 	for (int i = 0; i < ntally; i++) {
 		bool ok = tally[i].tried && !tally[i].failed;
-		printf("%sok mutate/%s%s %u mutants of %d texts, %u accepted, %u left out by rule\n", ok ? "" : "not ", mutators[i].name, ok ? "" : ":",
+		printf("%sok mutate/%s%s %u mutants of %d texts, %u accepted, %u left out by rule\n", ok ? "" : "not ",
+		mutators[i].name, ok ? "" : ":",
 		       tally[i].tried, texts, tally[i].failed, tally[i].left_out);
 		bad |= !ok;
 	}

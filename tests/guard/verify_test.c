@@ -1,6 +1,8 @@
-/* verify_test.c - runs the verifier over tests/guard/verify/<name>.ptx.  The first line of each says what must come out:
+/* verify_test.c - runs the verifier over tests/guard/verify/<name>.ptx.  The first line of each says what must come
+ * out:
  *   // >>> accept [wide]
- *   // >>> reject LINE: SUBSTRING [of the reason]       (// >>> wide reject LINE: ... for --wide; LINE counts from the top of the file)
+ *   // >>> reject LINE: SUBSTRING [of the reason]       (// >>> wide reject LINE: ... for --wide; LINE counts from the
+ *   top of the file)
  * The gate `probe` (u64, u32) -> u32 is known to every case.  Arguments: files, else the whole folder. */
 #include "guard/verify.h"
 
