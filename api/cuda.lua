@@ -13,6 +13,7 @@ local M = {}
 M.hand = {
 	["local"] = [[
 		cuCtxCreate_v4 cuCtxDisablePeerAccess cuCtxEnablePeerAccess cuCtxGetApiVersion cuCtxGetCacheConfig cuCtxGetCurrent
+		cuStreamCopyAttributes cuStreamGetAttribute cuStreamSetAttribute
 		cuMemAddressFree cuMemAddressReserve cuMemCreate cuMemGetAccess cuMemGetAllocationGranularity
 		cuMemGetAllocationPropertiesFromHandle cuMemRelease cuMemRetainAllocationHandle cuMemSetAccess
 		cuCtxGetDevice cuCtxGetDevice_v2 cuCtxGetFlags cuCtxGetId cuCtxGetLimit cuCtxGetSharedMemConfig cuCtxPopCurrent_v2
@@ -35,7 +36,7 @@ M.hand = {
 		cuStreamGetPriority
 	]],
 	custom = [[
-		cuMemMap cuMemUnmap
+		cuMemMap cuMemUnmap cuStreamWriteValue32_v2 cuStreamWriteValue64_v2
 		cuCtxDestroy_v2 cuCtxSynchronize cuCtxSynchronize_v2 cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxReset_v2 cuEventCreate
 		cuEventDestroy_v2 cuEventElapsedTime_v2 cuEventQuery cuEventRecord cuEventRecordWithFlags cuEventSynchronize
 		cuFuncSetAttribute cuGraphAddKernelNode_v2 cuGraphAddMemAllocNode cuGraphAddMemFreeNode cuGraphExecKernelNodeSetParams_v2
@@ -115,8 +116,37 @@ M.lowered = {
 	if (updateResult_out)
 		*updateResult_out = info.result;
 	return r;]],
+	cuStreamWriteValue32 = "\treturn call_cuStreamWriteValue32_v2(stream, addr, value, flags);",
+	cuStreamWriteValue64 = "\treturn call_cuStreamWriteValue64_v2(stream, addr, value, flags);",
+	cuStreamGetCtx_v2 = "\tif (pGreenCtx)\n\t\t*pGreenCtx = NULL;\n\treturn call_cuStreamGetCtx(hStream, pCtx);",
+	cuMemPrefetchBatchAsync = [=[
+	if (!count || !dptrs || !sizes || !prefetchLocs || !prefetchLocIdxs || !numPrefetchLocs || prefetchLocIdxs[0] || flags)
+		return CUDA_ERROR_INVALID_VALUE;
+	for (size_t i = 0, at = 0; i < count; i++) {
+		if (at + 1 < numPrefetchLocs && prefetchLocIdxs[at + 1] == i)
+			at++;
+		CUresult r = call_cuMemPrefetchAsync_v2(dptrs[i], sizes[i], prefetchLocs[at], 0, hStream);
+		if (r)
+			return r;
+	}
+	return CUDA_SUCCESS;]=],
 	cuGetProcAddress = "\treturn call_cuGetProcAddress_v2(symbol, pfn, cudaVersion, flags, NULL);",
 }
+
+-- CUDA 11's kernel node parameters are the front of CUDA 12's.
+for name, call in pairs {
+	cuGraphAddKernelNode = "cuGraphAddKernelNode_v2(phGraphNode, hGraph, dependencies, numDependencies, &p)",
+	cuGraphKernelNodeSetParams = "cuGraphKernelNodeSetParams_v2(hNode, &p)",
+	cuGraphExecKernelNodeSetParams = "cuGraphExecKernelNodeSetParams_v2(hGraphExec, hNode, &p)",
+} do
+	M.lowered[name] = ([=[
+	CUDA_KERNEL_NODE_PARAMS p = { .func = NULL };
+	_Static_assert(offsetof(CUDA_KERNEL_NODE_PARAMS, kern) == sizeof(CUDA_KERNEL_NODE_PARAMS_v1), "the front of the newer struct");
+	if (!nodeParams)
+		return CUDA_ERROR_INVALID_VALUE;
+	memcpy(&p, nodeParams, sizeof *nodeParams);
+	return call_%s;]=]):format(call)
+end
 
 -- --- what types mean --------------------------------------------------------------------------------------------------------
 
@@ -331,6 +361,23 @@ M.refuse_patterns = {
 	{ "^cuMemMapArrayAsync$", "sparse arrays" },
 	{ "^cuMemBatchDecompressAsync$", "hardware decompression" },
 	{ "^cuLaunchCooperativeKernelMultiDevice$", "kernels that span devices" },
+	{ "^cuCtxAttach$", "withdrawn in CUDA 4" },
+	{ "^cuCtxDetach$", "withdrawn in CUDA 4" },
+	{ "ExecAffinity$", "shares of the device's processors belong to the worker" },
+	{ "^cuCtxRecordEvent$", "events of a whole context" },
+	{ "^cuCtxWaitEvent$", "events of a whole context" },
+	{ "^cuDeviceGetLuid$", "a name of the device on Windows" },
+	{ "^cuGraphAddNode", "nodes of any kind; the functions of each kind are there" },
+	{ "^cuGraphNodeSetParams$", "nodes of any kind; the functions of each kind are there" },
+	{ "^cuGraphExecNodeSetParams$", "nodes of any kind; the functions of each kind are there" },
+	{ "^cuGraphKernelNodeGetParams", "a kernel node's parameters stay with the worker" },
+	{ "^cuGraphKernelNode.*Attribute", "launch attributes of graph nodes" },
+	{ "^cuGraphMemFreeNodeGetParams$", "in the graph, memory nodes are empty ones" },
+	{ "^cuMemDiscard", "promises about contents that nothing here makes use of" },
+	{ "^cuMemcpy3DBatchAsync", "batches of shaped copies" },
+	{ "^cuOccupancyMax.*Cluster", "occupancy of clusters" },
+	{ "^cuProfilerInitialize$", "withdrawn in CUDA 12" },
+	{ "^cuStreamUpdateCaptureDependencies", "a running capture's graph is not handed out" },
 	{ "^cuLink", "linking of the program's own choice; device code is linked when it is loaded" },
 }
 

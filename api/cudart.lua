@@ -57,6 +57,11 @@ M.refuse_patterns = {
 	{ "^cudaLogs", "the driver's log belongs to the worker" },
 	{ "AsyncNotification$", "device notifications belong to the worker" },
 	{ "^cudaGraphConditional", "conditional graph nodes" },
+	{ "^cudaGraphAddNode$", "nodes of any kind; the functions of each kind are there" },
+	{ "^cudaGraphNodeSetParams$", "nodes of any kind; the functions of each kind are there" },
+	{ "^cudaGraphExecNodeSetParams$", "nodes of any kind; the functions of each kind are there" },
+	{ "^cudaGraphKernelNodeGetParams$", "a kernel node's parameters stay with the worker" },
+	{ "^cudaGraphMemcpyNodeGetParams$", "a copy node's parameters in the Runtime's terms" },
 }
 
 -- The Runtime function on the left has the parameters of the Driver function on the right, in this order.
@@ -332,6 +337,30 @@ M.lowered = {
 	attributes->devicePointer = (void *)(uintptr_t)on_device;
 	attributes->hostPointer = on_host;
 	return cudaSuccess;]],
+
+	cudaMemcpy3DPeer = [=[
+	if (!p)
+		return rt_error(cudaErrorInvalidValue);
+	struct cudaMemcpy3DParms q = { .srcArray = p->srcArray, .srcPos = p->srcPos, .srcPtr = p->srcPtr, .dstArray = p->dstArray,
+		.dstPos = p->dstPos, .dstPtr = p->dstPtr, .extent = p->extent, .kind = cudaMemcpyDefault };
+	return rt_cudaMemcpy3D(&q);]=],
+	cudaMemcpy3DPeerAsync = [=[
+	if (!p)
+		return rt_error(cudaErrorInvalidValue);
+	struct cudaMemcpy3DParms q = { .srcArray = p->srcArray, .srcPos = p->srcPos, .srcPtr = p->srcPtr, .dstArray = p->dstArray,
+		.dstPos = p->dstPos, .dstPtr = p->dstPtr, .extent = p->extent, .kind = cudaMemcpyDefault };
+	return rt_cudaMemcpy3DAsync(&q, stream);]=],
+	cudaGraphMemsetNodeGetParams = [=[
+	CUDA_MEMSET_NODE_PARAMS p;
+	if (!pNodeParams)
+		return rt_error(cudaErrorInvalidValue);
+	CUresult r = rt_init();
+	if (!r)
+		r = rt_cu()->cuGraphMemsetNodeGetParams((CUgraphNode)node, &p);
+	if (!r)
+		*pNodeParams = (struct cudaMemsetParams){ .dst = (void *)(uintptr_t)p.dst, .pitch = p.pitch, .value = p.value,
+			.elementSize = p.elementSize, .width = p.width, .height = p.height };
+	return rt_return(r);]=],
 
 	-- Peers: a context is what the Driver names them by.
 	cudaDeviceEnablePeerAccess = [[

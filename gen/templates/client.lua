@@ -49,6 +49,8 @@ function T.table(g)
 	b([[
 /* Generated: this core's Driver table, the stubs of refused functions, the lowered ones. */
 #include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
 #include "api/client/client.h"
 #include "calls.h"
 

@@ -127,10 +127,27 @@ local function exports(name, library)
 	ok("exports_" .. name, true)
 end
 
+-- The functions that most programs use (tests/gen/required.txt) must not be refused.
+local function required()
+	local class = {}
+	for _, path in ipairs(list(scratch .. "/l/*.txt")) do
+		for l in io.lines(path) do
+			local c, name = l:match("^%S+%s+(%S+)%s+(%S+)")
+			if c then class[name] = c end
+		end
+	end
+	for name in io.lines("tests/gen/required.txt") do
+		local c = class[name]
+		if not c or c == "refuse" then return ok("required", false, name .. " is " .. (c or "not declared")) end
+	end
+	ok("required", true)
+end
+
 golden()
 mistakes()
 twice()
 listings()
+required()
 numbers()
 local home = os.getenv("CUDA_HOME") or "/usr/local/cuda"
 exports("cuda", home .. "/lib64/stubs/libcuda.so")
