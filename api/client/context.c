@@ -49,6 +49,8 @@ static CUresult release(struct agc_ctx *c)
 {
 	CUresult r = agc_sync_all();
 	agc_modules_drop(c);
+	if (c->primary)
+		agc_modules_stale();
 	agc_streams_drop(c);
 	agc_memory_drop(c);
 	return r;

@@ -117,6 +117,11 @@ struct agc_stream {
 	_Atomic uint64_t last;               /* number of the last message on it */
 	_Atomic uint64_t signalled;          /* number of the last signal posted for it */
 	struct agc_stage stage;
+	/* attributes: hints that are kept for those who ask (streamattr.c) */
+	CUaccessPolicyWindow access_policy;
+	CUsynchronizationPolicy sync_policy;
+	CUlaunchMemSyncDomainMap domain_map;
+	CUlaunchMemSyncDomain domain;
 	struct agc_stream *next;             /* live streams, or spare ones */
 };
 extern struct agc_stream agc_legacy;
@@ -227,6 +232,8 @@ void agc_modules_drop(struct agc_ctx *ctx);
 /* A module of `ctx` (may be NULL: a library's) from an image; size as for agc_image_pieces. */
 CUresult agc_module_load(const void *image, size_t size, struct agc_ctx *ctx, struct agc_module **out);
 CUresult agc_module_unload(struct agc_module *m);
+void agc_modules_stale(void);                            /* the primary context was reset */
+CUresult agc_module_fresh(struct agc_module *m);         /* loads it anew if that happened since */
 ag_id agc_module_id(const struct agc_module *m);
 ag_id *agc_module_owner(struct agc_module *m);           /* the library's id */
 uint32_t agc_module_kernels(const struct agc_module *m);

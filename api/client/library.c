@@ -117,8 +117,10 @@ CUresult call_cuLibraryGetModule(CUmodule *out, CUlibrary h)
 	AGC_CURRENT();
 	if (!out)
 		return CUDA_ERROR_INVALID_VALUE;
-	*out = (CUmodule)(uintptr_t)agc_module_id(l->module);
-	return CUDA_SUCCESS;
+	CUresult r = agc_module_fresh(l->module);
+	if (r == CUDA_SUCCESS)
+		*out = (CUmodule)(uintptr_t)agc_module_id(l->module);
+	return r;
 }
 
 static CUresult variable(CUlibrary h, const char *name, CUdeviceptr *addr, size_t *size, bool want_managed)
@@ -128,7 +130,9 @@ static CUresult variable(CUlibrary h, const char *name, CUdeviceptr *addr, size_
 	LIBRARY(l, h);
 	if (!name || (!addr && !size))
 		return CUDA_ERROR_INVALID_VALUE;
-	CUresult r = agc_module_global(l->module, name, &at, &bytes, &managed);
+	CUresult r = agc_module_fresh(l->module);
+	if (r == CUDA_SUCCESS)
+		r = agc_module_global(l->module, name, &at, &bytes, &managed);
 	if (r)
 		return r;
 	if (want_managed && !managed)

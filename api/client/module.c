@@ -23,6 +23,9 @@ struct agc_module {
 	uint32_t nkernels, nsymbols;
 	struct agc_function *kernel;
 	struct symbol *symbol;
+	struct agc_pieces text;              /* a library's, kept: it is loaded anew after a device reset */
+	_Atomic bool stale;                  /* such a reset happened */
+	pthread_mutex_t reload;
 	struct agc_module *next;
 };
 
@@ -163,7 +166,7 @@ static CUresult prepare(struct agc_module *m, const struct agc_pieces *in)
 		uint8_t *out = agc_host_alloc(out_bytes, 64);
 		r = out ? ask(m, text, text_bytes, in->n, out, out_bytes, &rep) : CUDA_ERROR_OUT_OF_MEMORY;
 		bool fits = r == CUDA_SUCCESS && rep.bytes <= out_bytes;
-		if (fits) {
+		if (fits && !m->info) {
 			m->info = malloc(rep.bytes + 1);
 			if (m->info)
 				memcpy(m->info, out, rep.bytes);
@@ -179,6 +182,17 @@ static CUresult prepare(struct agc_module *m, const struct agc_pieces *in)
 	return r ? r : m->info ? CUDA_SUCCESS : CUDA_ERROR_UNKNOWN;
 }
 
+/* The worker writes the variables' first values and the module can be used. */
+static CUresult load_message(const struct agc_module *m)
+{
+	struct msg_module_load *q = agc_begin(AG_OP_module_load, sizeof *q, 0);
+	if (!q)
+		return agc_error();
+	q->module = m->id;
+	q->data = m->data;
+	return agc_call(q, NULL, 0, NULL, NULL);
+}
+
 static CUresult load(struct agc_module *m)
 {
 	CUresult r = CUDA_SUCCESS;
@@ -192,12 +206,7 @@ static CUresult load(struct agc_module *m)
 		return r;
 	if (m->bank_bytes && !(m->bank = agc_const_reserve(m->bank_bytes)))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	struct msg_module_load *q = agc_begin(AG_OP_module_load, sizeof *q, 0);
-	if (!q)
-		return agc_error();
-	q->module = m->id;
-	q->data = m->data;
-	return agc_call(q, NULL, 0, NULL, NULL);
+	return load_message(m);
 }
 
 static void module_free(struct agc_module *m)
@@ -210,6 +219,8 @@ static void module_free(struct agc_module *m)
 		agc_id_free(m->kernel[i].kernel_id);
 	}
 	agc_id_free(m->id);
+	agc_pieces_free(&m->text);
+	pthread_mutex_destroy(&m->reload);
 	free(m->kernel);
 	free(m->symbol);
 	free(m->info);
@@ -243,6 +254,7 @@ CUresult agc_module_load(const void *image, size_t size, struct agc_ctx *ctx, st
 	if (m) {
 		m->ctx = ctx;
 		m->id = agc_id_new(AG_K_MODULE, m);
+		pthread_mutex_init(&m->reload, NULL);
 	}
 	if (r == CUDA_SUCCESS && (!m || !m->id))
 		r = CUDA_ERROR_OUT_OF_MEMORY;
@@ -253,7 +265,10 @@ CUresult agc_module_load(const void *image, size_t size, struct agc_ctx *ctx, st
 	bool prepared = r == CUDA_SUCCESS;
 	if (prepared)
 		r = load(m);
-	agc_pieces_free(&in);
+	if (r == CUDA_SUCCESS && !ctx)
+		m->text = in;
+	else
+		agc_pieces_free(&in);
 	if (r) {
 		if (prepared)
 			(void)unload_message(m); /* the failure to report is the load's */
@@ -295,6 +310,44 @@ void agc_modules_drop(struct agc_ctx *ctx)
 			return;
 		(void)agc_module_unload(m);      /* the context ends either way */
 	}
+}
+
+/* After a reset of the primary context: what libraries' variables hold is lost, so each is loaded anew when it is next used. */
+void agc_modules_stale(void)
+{
+	pthread_rwlock_rdlock(&lock);
+	for (struct agc_module *m = modules; m; m = m->next)
+		if (!m->ctx)
+			atomic_store(&m->stale, true);
+	pthread_rwlock_unlock(&lock);
+}
+
+static CUresult reload_locked(struct agc_module *m)
+{
+	ag_id old = m->id, id = agc_id_new(AG_K_MODULE, m);
+	if (!id)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	(void)unload_message(m);                 /* the old one is of no use either way */
+	m->id = id;
+	CUresult r = prepare(m, &m->text);
+	if (r == CUDA_SUCCESS)
+		r = load_message(m);
+	for (uint32_t i = 0; i < m->nkernels; i++)
+		m->kernel[i].module_id = id;
+	agc_id_free(old);
+	if (r == CUDA_SUCCESS)
+		atomic_store(&m->stale, false);
+	return r;
+}
+
+CUresult agc_module_fresh(struct agc_module *m)
+{
+	if (!atomic_load_explicit(&m->stale, memory_order_acquire))
+		return CUDA_SUCCESS;
+	pthread_mutex_lock(&m->reload);
+	CUresult r = atomic_load(&m->stale) ? reload_locked(m) : CUDA_SUCCESS;
+	pthread_mutex_unlock(&m->reload);
+	return r;
 }
 
 /* --- looking up ------------------------------------------------------------------------------------------------------------------------ */
@@ -354,7 +407,7 @@ ag_id agc_function_id(struct agc_function *f)
 CUresult agc_function_of(CUfunction h, struct agc_function **out)
 {
 	*out = agc_id_state(AG_ID_KIND(agc_id(h)) == AG_K_KERNEL ? AG_K_KERNEL : AG_K_FUNCTION, h, NULL);
-	return *out ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+	return *out ? agc_module_fresh((*out)->module) : CUDA_ERROR_INVALID_HANDLE;
 }
 
 /* --- the functions ---------------------------------------------------------------------------------------------------------------------- */

@@ -69,6 +69,10 @@ static CUresult stream_new(unsigned flags, int priority, struct agc_stream **out
 	s->flags = flags;
 	s->priority = priority;
 	s->ctx = agc_t.ctx;
+	memset(&s->access_policy, 0, sizeof s->access_policy);
+	s->sync_policy = CU_SYNC_POLICY_AUTO;
+	s->domain_map = (CUlaunchMemSyncDomainMap){ 0, 1 };
+	s->domain = CU_LAUNCH_MEM_SYNC_DOMAIN_DEFAULT;
 	s->word = agc_word_new();
 	s->id = s->word ? agc_id_new(AG_K_STREAM, s) : 0;
 	atomic_store(&s->last, 0);

@@ -1,4 +1,4 @@
-/* drv_vectoradd.c - the Driver API from plain C: PTX text, a module, device memory, copies, one launch, the sum checked. */
+/* drv_vectoradd.cu - the Driver API alone: PTX text, a module, device memory, copies, one launch, the sum checked. */
 #include <cuda.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +34,7 @@ int main(void)
 	CUmodule module;
 	CUfunction f;
 	CUdeviceptr d[3];
-	float *h = malloc(3 * N * sizeof *h);
+	float *h = (float *)malloc(3 * N * sizeof *h);
 	unsigned n = N;
 	must(cuInit(0), "cuInit");
 	must(cuDeviceGet(&dev, 0), "cuDeviceGet");
