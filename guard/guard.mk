@@ -5,13 +5,15 @@ PTX_SRC := $(addprefix guard/,lex.c parse.c parse_body.c parse_decl.c parse_expr
 PTX_OBJ := $(call objs,$(PTX_SRC))
 PTX_ASAN_OBJ := $(call asan_objs,$(PTX_SRC))
 
+PTX_TEST_LINK := -Wl,--wrap=calloc,--wrap=realloc
+
 build/tests/guard_parse: build/obj/tests/guard/parse_test.o $(PTX_OBJ)
 	@mkdir -p $(@D)
-	$(CC) $^ -o $@
+	$(CC) $^ $(PTX_TEST_LINK) -o $@
 
 build/tests/guard_parse_asan: build/asan/obj/tests/guard/parse_test.o $(PTX_ASAN_OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(ASAN_FLAGS) $^ -o $@
+	$(CC) $(ASAN_FLAGS) $^ $(PTX_TEST_LINK) -o $@
 
 TESTS += build/tests/guard_parse build/tests/guard_parse_asan
 

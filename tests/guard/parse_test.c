@@ -380,6 +380,50 @@ static void names(void)
 	free(text);
 }
 
+/* --- memory that runs out ------------------------------------------------------------------------- */
+
+static unsigned long fail_at;  /* counts down allocations; the one that reaches 0 fails */
+
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+
+/* The linker sends the parser's allocations here (-Wl,--wrap). */
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return fail_at && --fail_at == 0 ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t size)
+{
+	return fail_at && --fail_at == 0 ? NULL : __real_realloc(p, size);
+}
+
+/* Every single allocation of a parse fails once: it must end in a module or in the message, and leak nothing. */
+static void faults(void)
+{
+	char *text = repeated(HEAD ".global .u8 a[3] = {1, 2, 3};\n.func f;\n.entry k(.param .u64 P) {\n",
+		"{ .reg .b32 %r<9>; .param .b32 q; .local .b32 v; .pragma \"nounroll\"; L: t: .branchtargets L; "
+		"brx.idx %r1, t; mov.b32 %r2, {1, 2, 3, 4}; call f; }\n", 500, "ret; }");
+	unsigned long n = 1, refused = 0, left = 0;
+	struct ptx_error err;
+	bool good = true;
+
+	for (; left == 0 && n < 10000; n++) {
+		struct ptx_module *m;
+		fail_at = n;
+		m = ptx_parse(text, strlen(text), &err);
+		left = fail_at;
+		fail_at = 0;
+		refused += !m;
+		good &= m || strcmp(err.text, "out of memory") == 0;
+		ptx_free(m);
+	}
+	check("faults.allocation", good && left && refused > 20, "a failed allocation is not reported");
+	free(text);
+}
+
 /* --- the IR itself ------------------------------------------------------------------------------- */
 
 static struct ptx_module *must_parse(const char *name, const char *text)
@@ -484,5 +528,6 @@ int main(int argc, char **argv)
 	ir_instruction();
 	bombs();
 	names();
+	faults();
 	return failures != 0;
 }
