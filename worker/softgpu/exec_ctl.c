@@ -268,6 +268,7 @@ static const struct op *call_intrinsic(struct warp *w, const struct op *o, uint3
 {
 	const struct call *c = o->call;
 	struct frame *fr = w->frame;
+	w->mem_op = o;
 	for (uint32_t rest = m; rest; rest &= rest - 1) {
 		uint32_t l = lane_first(rest);
 		uint64_t a[5] = { 0 };

@@ -110,6 +110,8 @@ static void call(struct dec *d)
 			d->ld->m->uses_heap = true;
 		if (!c->intrinsic && !callee->u.func->has_body)
 			load_fail(d->ld, d->i->line, CUDA_ERROR_INVALID_PTX, "unresolved extern function '%s'", f->name);
+		if (callee->u.func->is_entry)
+			load_fail(d->ld, d->i->line, CUDA_ERROR_INVALID_PTX, "call of the entry '%s'", f->name);
 		if (c->intrinsic && c->nrets > 1)
 			fail(d, "these results");
 		if (!c->intrinsic)

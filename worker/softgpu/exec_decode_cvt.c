@@ -250,7 +250,7 @@ bool decode_cvt(struct dec *d)
 		types += ptx_mod_type(d->i->mods[k]) != PTX_T_NONE;
 	if (has(d, PTX_MOD_pack))
 		return pack(d);
-	if (types != 2 || has(d, PTX_MOD_rs))
+	if (types != 2 || has(d, PTX_MOD_rs) || (dt == PTX_T_TF32 && has(d, PTX_MOD_satfinite)))
 		return false;
 	if (plain_int(dt) && plain_int(st)) {
 		struct val v = int_src(d, st);

@@ -143,6 +143,7 @@ static void ld(struct dec *d)
 	enum ptx_type t = d->i->type;
 	unsigned n = d->i->vec;
 	uint32_t ref, cls, list[8];
+	uint64_t var_at = 0;
 	int64_t off;
 	if (reg_param(opnd(d, 1))) {
 		fail(d, "a register parameter");
@@ -165,7 +166,18 @@ static void ld(struct dec *d)
 			const struct ptx_operand *e = n == 1 ? to : &to->list[k];
 			list[k] = n > 1 && e->kind == PTX_O_SINK ? REF_NONE : dst(d, e, w, type_signed(t));
 		}
+		bool fixed = (ref & REF_CONST) && (cls == MC_PARAM64 || cls == MC_CONST64)
+			&& opnd(d, 1)->base != PTX_O_REG;
 		o = emit_simd(d, list[0], ref, 0, 0, "%s_%s_%u", n > 1 ? "ldv" : "ld", elem(t, w == 8), w * 8);
+		if (fixed && opnd(d, 1)->base == PTX_O_VAR)
+			fixed = var_find(&d->ld->vars, opnd(d, 1)->u.var, &var_at);
+		if (fixed) {
+			o->fn = op_ld_uniform;
+			off += (int64_t)var_at + (opnd(d, 1)->base == PTX_O_VAR ? opnd(d, 1)->off : 0);
+			o->x = 1;
+			o->b = w;
+			o->c = type_bytes(t) | (type_signed(t) ? 256 : 0);
+		}
 		if (n > 1) {
 			uint32_t *l = new_list(d, n);
 			memcpy(l, list, n * sizeof *l);
@@ -392,7 +404,8 @@ static struct async_copy *new_copy(struct dec *d)
 static bool cp_async(struct dec *d)
 {
 	struct async_copy *c = new_copy(d);
-	const struct ptx_operand *size = opnd(d, 2), *used = d->i->nops > 3 && !has(d, PTX_MOD_L2_cache_hint) ? opnd(d, 3) : NULL;
+	unsigned n_ops = d->i->nops - has(d, PTX_MOD_L2_cache_hint);
+	const struct ptx_operand *size = opnd(d, 2), *used = n_ops > 3 ? opnd(d, 3) : NULL;
 	uint32_t n = REF_NONE;
 	if (size->kind != PTX_O_IMM || (size->u.imm != 4 && size->u.imm != 8 && size->u.imm != 16))
 		return false;

@@ -143,6 +143,13 @@ static void compare(struct dec *d, enum ptx_type t, uint32_t p, uint32_t q, uint
 	const char *name = cmp_name(d, &u);
 	uint32_t comb = has(d, PTX_MOD_and) ? CB_AND : has(d, PTX_MOD_or) ? CB_OR : has(d, PTX_MOD_xor) ? CB_XOR : CB_NONE;
 	uint32_t neg = 0, c = comb ? pred_src(d, opnd(d, k), &neg) : 0;
+	if (t == PTX_T_F16 && has(d, PTX_MOD_ftz)) {
+		uint32_t x = temp(d, 4), y = temp(d, 4);
+		emit_simd(d, x, a, 0, 0, "ftz_h");
+		emit_simd(d, y, b, 0, 0, "ftz_h");
+		a = x;
+		b = y;
+	}
 	struct op *o = emit_simd(d, p, a, b, c, "%s_%s", name, type_float(t) ? float_name(t) : u ? uint_name(t) : int_name(t));
 	o->e = q;
 	o->x = comb;

@@ -324,6 +324,7 @@ const struct op *op_isspacep(struct warp *w, const struct op *o, uint32_t m);
 const struct op *op_cp_async(struct warp *w, const struct op *o, uint32_t m);
 const struct op *op_cp_bulk(struct warp *w, const struct op *o, uint32_t m);
 const struct op *op_mbarrier(struct warp *w, const struct op *o, uint32_t m);
+const struct op *op_ld_uniform(struct warp *w, const struct op *o, uint32_t m);
 const struct op *op_ld128(struct warp *w, const struct op *o, uint32_t m);
 const struct op *op_st128(struct warp *w, const struct op *o, uint32_t m);
 const struct op *op_prefetch(struct warp *w, const struct op *o, uint32_t m);

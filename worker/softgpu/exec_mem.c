@@ -139,6 +139,40 @@ void *mem_generic(struct warp *w, uint32_t lane, uint64_t addr, uint64_t len)
 	return (void *)(uintptr_t)p;
 }
 
+/* A load from an address that is the same for all lanes: parameters and constants by name.  x: elements; c: bytes of one, 256 for
+ * signed; b: bytes per lane of the registers, which are d or list. */
+const struct op *op_ld_uniform(struct warp *w, const struct op *o, uint32_t m)
+{
+	uint32_t bytes = o->c & 255, lane = lane_first(m);
+	const uint8_t *p = (const uint8_t *)(uintptr_t)lane_at(w, o, lane, (uint64_t)o->imm, (uint64_t)bytes * o->x);
+	if ((uint64_t)o->imm & (bytes * o->x - 1))
+		exec_raise(w, o, lane, CUDA_ERROR_MISALIGNED_ADDRESS, (uint64_t)o->imm, "load at %lld, which is not aligned",
+		           (long long)o->imm);
+	for (uint32_t k = 0; k < o->x; k++) {
+		uint32_t ref = o->x == 1 ? o->d : o->list[k];
+		uint64_t v = 0;
+		if (ref == REF_NONE)
+			continue;
+		memcpy(&v, p + k * bytes, bytes);
+		if (o->c & 256)
+			v = (uint64_t)((int64_t)(v << (64 - 8 * bytes)) >> (64 - 8 * bytes));
+		uint32_t *d = R32(w, ref);
+		uint64_t *q = R64(w, ref);
+		if (o->b == 4 && m == FULL) {
+			for (int l = 0; l < WARP; l++)
+				d[l] = (uint32_t)v;
+		} else if (o->b == 4) {
+			EACH(m, l) d[l] = (uint32_t)v;
+		} else if (m == FULL) {
+			for (int l = 0; l < WARP; l++)
+				q[l] = v;
+		} else {
+			EACH(m, l) q[l] = v;
+		}
+	}
+	return o + 1;
+}
+
 /* --- 128-bit registers -------------------------------------------------------------------------- */
 
 const struct op *op_ld128(struct warp *w, const struct op *o, uint32_t m)

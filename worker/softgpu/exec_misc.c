@@ -104,48 +104,66 @@ static uint64_t sreg_uniform(const struct warp *w, uint32_t s)
 	}
 }
 
-/* x: the register, y: 1 for 32-bit lanes, 2 for 64-bit lanes. */
-const struct op *op_sreg(struct warp *w, const struct op *o, uint32_t m)
+/* Lane numbers and lane masks, by lane. */
+#define LANES4(F, l) F(l), F(l + 1), F(l + 2), F(l + 3)
+#define LANES(F) { LANES4(F, 0), LANES4(F, 4), LANES4(F, 8), LANES4(F, 12), LANES4(F, 16), LANES4(F, 20), LANES4(F, 24), \
+	LANES4(F, 28) }
+#define LANE_ID(l) (uint32_t)(l)
+#define LANE_EQ(l) (uint32_t)(1ull << (l))
+#define LANE_LT(l) (uint32_t)((1ull << (l)) - 1)
+#define LANE_LE(l) (uint32_t)((2ull << (l)) - 1)
+#define LANE_GE(l) (uint32_t)~((1ull << (l)) - 1)
+#define LANE_GT(l) (uint32_t)~((2ull << (l)) - 1)
+static const uint32_t *sreg_table(uint32_t s)
 {
-	uint32_t v[WARP], per_lane = 1;
-	for (uint32_t l = 0; l < WARP && per_lane; l++) {
-		switch (o->x) {
-		case PTX_SR_tid_x: v[l] = w->tid[0][l]; break;
-		case PTX_SR_tid_y: v[l] = w->tid[1][l]; break;
-		case PTX_SR_tid_z: v[l] = w->tid[2][l]; break;
-		case PTX_SR_laneid: v[l] = l; break;
-		case PTX_SR_lanemask_eq: v[l] = 1u << l; break;
-		case PTX_SR_lanemask_lt: v[l] = (1u << l) - 1; break;
-		case PTX_SR_lanemask_le: v[l] = (2u << l) - 1; break;
-		case PTX_SR_lanemask_ge: v[l] = ~((1u << l) - 1); break;
-		case PTX_SR_lanemask_gt: v[l] = ~((2u << l) - 1); break;
-		default: per_lane = 0;
-		}
+	static const uint32_t t[6][WARP] = { LANES(LANE_ID), LANES(LANE_EQ), LANES(LANE_LT), LANES(LANE_LE), LANES(LANE_GE),
+		LANES(LANE_GT) };
+	switch (s) {
+	case PTX_SR_laneid: return t[0];
+	case PTX_SR_lanemask_eq: return t[1];
+	case PTX_SR_lanemask_lt: return t[2];
+	case PTX_SR_lanemask_le: return t[3];
+	case PTX_SR_lanemask_ge: return t[4];
+	case PTX_SR_lanemask_gt: return t[5];
+	default: return NULL;
 	}
-	uint64_t u = per_lane ? 0 : sreg_uniform(w, o->x);
-	EACH(m, l) {
-		uint64_t r = per_lane ? v[l] : u;
-		if (o->y == 1)
-			R32(w, o->d)[l] = (uint32_t)r;
-		else
-			R64(w, o->d)[l] = r;
-	}
-	return o + 1;
 }
 
-/* --- stack -------------------------------------------------------------------------------------- */
-
-/* d = base of this frame's local variables + imm; y: lanes. */
+/* d = v for lanes m; y: 1 for 32-bit lanes, 2 for 64-bit lanes. */
 static void put_uniform(struct warp *w, const struct op *o, uint32_t m, uint64_t v)
 {
+	uint32_t *d = R32(w, o->d);
+	if (o->y == 1 && m == FULL) {
+		for (int l = 0; l < WARP; l++)
+			d[l] = (uint32_t)v;
+		return;
+	}
 	EACH(m, l) {
 		if (o->y == 1)
-			R32(w, o->d)[l] = (uint32_t)v;
+			d[l] = (uint32_t)v;
 		else
 			R64(w, o->d)[l] = v;
 	}
 }
 
+/* x: the register. */
+const struct op *op_sreg(struct warp *w, const struct op *o, uint32_t m)
+{
+	const uint32_t *v = o->x == PTX_SR_tid_x ? w->tid[0] : o->x == PTX_SR_tid_y ? w->tid[1] : o->x == PTX_SR_tid_z ? w->tid[2]
+		: sreg_table(o->x);
+	uint32_t *d = R32(w, o->d);
+	if (!v)
+		put_uniform(w, o, m, sreg_uniform(w, o->x));
+	else if (m == FULL)
+		memcpy(d, v, WARP * sizeof *d);
+	else
+		EACH(m, l) d[l] = v[l];
+	return o + 1;
+}
+
+/* --- stack -------------------------------------------------------------------------------------- */
+
+/* d = base of this frame's local variables + imm. */
 const struct op *op_local_addr(struct warp *w, const struct op *o, uint32_t m)
 {
 	put_uniform(w, o, m, w->frame->local_base + (uint64_t)o->imm);

@@ -280,12 +280,12 @@ static uint64_t surface_at(struct warp *w, const struct op *o, uint32_t lane, co
 	unsigned dims = dims_of(x->geometry), size = (unsigned)x->esize * x->nvec, texel = t->bits / 8u * t->channels;
 	int64_t p[3] = { 0 }, layer = layered ? (int32_t)R32(w, x->coord[0])[lane] : 0;
 	const int64_t n[3] = { (int64_t)t->width * texel - size + 1, t->height ? t->height : 1, t->depth ? t->depth : 1 };
-	bool out = layered && (layer < 0 || layer >= n[2]);
+	bool out = (layered && (layer < 0 || layer >= n[2])) || n[0] <= 0;
 	for (unsigned k = 0; k < dims; k++) {
 		p[k] = (int32_t)R32(w, x->coord[layered + k])[lane];
 		if (p[k] >= 0 && p[k] < n[k])
 			continue;
-		if (x->edge == EDGE_CLAMP)
+		if (x->edge == EDGE_CLAMP && n[k] > 0)
 			p[k] = p[k] < 0 ? 0 : n[k] - 1;
 		else
 			out = true;
