@@ -17,22 +17,26 @@ local function manifest(name)
 	return m
 end
 
--- The body of a module as nvcc wrote it: no header, no comments, not the declaration of what the composed module defines.
+-- The body of a module as nvcc wrote it: no header, no comments, no declaration of what the composed module defines.
 local function body(path, m)
 	local f = assert(io.open(path))
 	local out, gates = {}, {}
 	for line in f:lines() do
 		local l = line:gsub("//.*$", "")
-		local name = l:match("^%.visible %.func.-(gate_[%w_]+)%(") or l:match("^%.visible %.func%s.-%)%s*(gate_[%w_]+)")
+		local name = l:match("^%.visible %.func.-(gate_[%w_]+)%(") or l:match("^%.visible %.func.-%)%s*(gate_[%w_]+)")
 		if name then gates[name] = true end
 		local skip = l:match("^%s*$") or l:match("^%.extern %.const .*ag_desc")
 		for _, d in ipairs { "version", "target", "address_size" } do skip = skip or l:match("^%." .. d) end
 		-- Anything else at module level would need a name that cannot clash.
-		for _, d in ipairs { "%.visible %.entry", "%.global", "%.const" } do assert(not l:match("^" .. d), path .. ": " .. l) end
+		for _, d in ipairs { "%.visible %.entry", "%.global", "%.const" } do
+			assert(not l:match("^" .. d), path .. ": " .. l)
+		end
 		if not skip then out[#out + 1] = l end
 	end
 	f:close()
-	for _, g in ipairs(m.gates) do assert(gates["gate_" .. g[1]], path .. ": gate_" .. g[1] .. " is not defined") end
+	for _, g in ipairs(m.gates) do
+		assert(gates["gate_" .. g[1]], path .. ": gate_" .. g[1] .. " is not defined")
+	end
 	return out
 end
 
@@ -61,7 +65,8 @@ elseif mode == "table" then
 			local p = {}
 			for i, t in ipairs(g.params) do p[i] = types[t] end
 			local list = #p > 0 and table.concat(p, ", ") or "0"
-			print(('\t{ "%s", %d, { %s }, %s },'):format(g[1], #p, list, g.ret and types[g.ret] or "PTX_T_NONE"))
+			local ret = g.ret and types[g.ret] or "PTX_T_NONE"
+			print(('\t{ "%s", %d, { %s }, %s },'):format(g[1], #p, list, ret))
 		end
 		print("};\n")
 		rows[#rows + 1] = ("\t{ &adapter_%s, %s_gates, %d, %s_ptx },"):format(name, name, #m.gates, name)

@@ -51,14 +51,16 @@ static void compose(struct worker *w, struct page *p)
 	    w->unguarded ? ", UNGUARDED" : "", seconds_since(&w->started));
 	if (w->dead)
 		add(p, "context dead: error %d", (int)w->dead);
+	size_t avail = 0, total = 0;
+	if (!w->dead && w->d->cuCtxSetCurrent(w->ctx) == CUDA_SUCCESS && w->d->cuMemGetInfo_v2(&avail, &total) == CUDA_SUCCESS)
+		add(p, "memory %llu MiB free of %llu MiB", (unsigned long long)(avail / mib), (unsigned long long)(total / mib));
 	pthread_mutex_lock(&w->lock);
 	launches = w->total_launches;
 	faults = w->total_faults;
-	unsigned n = 0;
+	unsigned n = w->nsessions; /* those at their beginning or end included */
 	for (struct session *s = w->sessions; s; s = s->next) {
 		launches += s->launches;
 		faults += s->faults;
-		n += s->serving;
 	}
 	add(p, "clients %u, ended %llu, kernels %llu, faults %llu", n, (unsigned long long)w->ended_sessions,
 	    (unsigned long long)launches, (unsigned long long)faults);

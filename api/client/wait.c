@@ -80,15 +80,20 @@ static CUresult interrupted(uint64_t failing_since, uint64_t now)
 	return CUDA_SUCCESS;
 }
 
+/* The word is there.  In a session that is being ended kernels were told to stop early: then it says nothing about their results. */
+static CUresult arrived(void)
+{
+	atomic_thread_fence(memory_order_acquire);
+	return atomic_load_explicit(&agc_s.shm->ended, memory_order_relaxed) == 0 || agc_alive(0) ? CUDA_SUCCESS : agc_error();
+}
+
 CUresult agc_wait_word(const volatile uint64_t *word, uint64_t value)
 {
 	uint64_t start = 0, nap = NAP_MIN_NS, failing = 0;
 	for (unsigned i = 1;; i++) {
 		uint64_t now_at = *word;
-		if (now_at >= value) {
-			atomic_thread_fence(memory_order_acquire);
-			return CUDA_SUCCESS;
-		}
+		if (now_at >= value)
+			return arrived();
 		agc_pause();
 		if (i % 64)
 			continue;
@@ -101,7 +106,7 @@ CUresult agc_wait_word(const volatile uint64_t *word, uint64_t value)
 			failing = now;
 		CUresult r = interrupted(failing, now);
 		if (r)
-			return *word >= value ? CUDA_SUCCESS : r;
+			return *word >= value ? arrived() : r;
 		agc_printf_drain();
 		agc_futex_wait(word, (uint32_t)now_at, nap);
 		nap = nap * 2 < NAP_MAX_NS ? nap * 2 : NAP_MAX_NS;

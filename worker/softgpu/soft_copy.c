@@ -4,6 +4,9 @@
  * and when the copy runs, where memory that has gone meanwhile is CUDA_ERROR_ILLEGAL_ADDRESS of the context.
  * While it runs, both sides are pinned against unmapping. */
 #include "soft_internal.h"
+#include <sys/mman.h>
+
+#define CLEAR_PAGES_MIN (1u << 20)
 
 enum { LIGHT_BYTES = 64 << 10 };  /* up to here a copy runs at once on the calling thread when its stream is idle */
 
@@ -256,6 +259,17 @@ struct fill_op {
 	unsigned elem;
 };
 
+/* Large clears give the pages back instead of writing them: device memory is a memory file, whose holes read as zeros.  How many bytes from row
+ * on are zero afterwards. */
+static uint64_t clear_pages(uint8_t *row, uint64_t bytes)
+{
+	uint64_t page = soft_host_page();
+	if (bytes < CLEAR_PAGES_MIN || (uintptr_t)row % page)
+		return 0;
+	uint64_t whole = bytes / page * page;
+	return madvise(row, whole, MADV_REMOVE) ? 0 : whole;
+}
+
 static void fill_row(uint8_t *row, const struct fill_op *f)
 {
 	uint64_t bytes = f->width * f->elem;
@@ -263,7 +277,8 @@ static void fill_row(uint8_t *row, const struct fill_op *f)
 	bool uniform = f->elem == 1 || (f->elem == 2 && (v & 0xff) == (v >> 8 & 0xff)) ||
 		(f->elem == 4 && v == (v & 0xff) * 0x01010101u);
 	if (uniform) {
-		memset(row, (int)(v & 0xff), bytes);
+		uint64_t done = v ? 0 : clear_pages(row, bytes);
+		memset(row + done, (int)(v & 0xff), bytes - done);
 		return;
 	}
 	uint64_t done = f->elem;

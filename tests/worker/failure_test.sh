@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# failure_test.sh - ends that nobody asked for: 200 clients killed under load while another computes; the worker killed while clients wait;
+# a client that connects and says nothing or nonsense.  KILLS sets another number.
+set -u
+cd "$(dirname "$0")/../.."
+bin=build/bin/agileos
+load=build/tests/worker_load
+dir=$(mktemp -d "${TMPDIR:-/tmp}/agileos-failure-XXXXXX")
+export AGILEOS_SOCKET="$dir/w.sock"
+worker=
+trap '[ -n "$worker" ] && kill -9 "$worker" 2>/dev/null; wait 2>/dev/null; rm -rf "$dir"' EXIT
+bad=0
+result() { # NAME, then empty or the reason
+	if [ -z "$2" ]; then echo "ok failure.$1"; else echo "not ok failure.$1: $2"; bad=1; fi
+}
+start() {
+	$bin worker --device soft --socket "$AGILEOS_SOCKET" 2>>"$dir/log" &
+	worker=$!
+	for _ in $(seq 100); do $bin status >/dev/null 2>&1 && return; sleep 0.05; done
+	echo "not ok failure.start: the worker does not answer"
+	exit 1
+}
+
+start
+$load steady "$dir/stop" >"$dir/steady" 2>&1 &
+steady=$!
+sleep 0.3
+for i in $(seq "${KILLS:-200}"); do
+	$load victim "$i" >/dev/null 2>&1 &
+	victim=$!
+	sleep 0.0$((RANDOM % 90 + 10))
+	kill -9 $victim
+	wait $victim 2>/dev/null
+done
+# The last ones' ends are still being cleared up.
+for _ in $(seq 100); do
+	left=$($bin status | sed -n 's/^clients \([0-9]*\).*/\1/p')
+	[ "$left" = 1 ] && break
+	sleep 0.1
+done
+touch "$dir/stop"
+wait $steady
+rc=$?
+lost=$(sed -n 's/.*lost=\(-\?[0-9]*\).*/\1/p' "$dir/steady")
+why=
+[ $rc = 0 ] || why="the other client ended with $rc: $(cat "$dir/steady")"
+result "kills.neighbour" "$why"
+result "kills.sessions_end" "$([ "$left" = 1 ] || echo "$left clients are left")"
+result "kills.memory_returns" "$([ "${lost:-x}" = x ] && echo "unknown"; [ "${lost:-0}" -le 0 ] || echo "$lost bytes are lost")"
+result "kills.worker_lives" "$(kill -0 $worker 2>/dev/null || echo "it is gone")"
+result "kills.windows_return" "$(grep -c 'closed off' "$dir/log" | sed 's/^0$//')"
+
+# Hostile connections: silence, and nonsense.
+python3 - "$AGILEOS_SOCKET" 2>/dev/null <<'PY' || true
+import os, socket, sys
+for data in (b"", b"x", b"\0" * 80, os.urandom(80), os.urandom(4096)):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.connect(sys.argv[1])
+    if data:
+        s.send(data)
+    s.close()
+PY
+result "hostile_connections" "$($bin status >/dev/null 2>&1 || echo "the worker does not answer")"
+
+# The worker dies: waits end, within a second.
+$load wait >"$dir/wait" 2>&1 &
+waiter=$!
+for _ in $(seq 100); do grep -q waiting "$dir/wait" && break; sleep 0.05; done
+sleep 0.2
+kill -9 $worker
+wait $worker 2>/dev/null
+worker=
+t0=$(date +%s%N)
+wait $waiter
+rc=$?
+ms=$((($(date +%s%N) - t0) / 1000000))
+result "worker_killed.error" "$([ $rc = 0 ] || echo "exit $rc: $(cat "$dir/wait")")"
+result "worker_killed.soon" "$([ $ms -le 1000 ] || echo "$ms ms")"
+
+# A clean end: SIGTERM with clients there.
+start
+$load wait >"$dir/wait" 2>&1 &
+waiter=$!
+for _ in $(seq 100); do grep -q waiting "$dir/wait" && break; sleep 0.05; done
+kill -TERM $worker
+wait $worker
+rc=$?
+worker=
+wait $waiter
+wrc=$?
+result "sigterm" "$([ $rc = 0 ] && [ $wrc = 0 ] || echo "worker $rc, client $wrc: $(cat "$dir/wait")")"
+exit $bad

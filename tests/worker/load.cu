@@ -1,0 +1,106 @@
+/* load.cu - two programs for the failure tests.
+ *   load steady STOP   computes and checks until the file STOP exists; prints rounds, wrong results, and how free memory changed
+ *   load victim SEED   keeps the worker busy in every way until it is killed: streams, events, copies, memory, endless kernels
+ *   load wait          launches work and waits; prints what the wait returned and how long after its line "waiting" that was */
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <unistd.h>
+#include <cuda_runtime.h>
+
+__global__ void mix(unsigned *p, unsigned n, unsigned k)
+{
+	unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+	if (i < n) p[i] = p[i] * 1664525u + k;
+}
+
+__global__ void endless(volatile unsigned *p)
+{
+	while (*p != 0xdead) { }
+}
+
+static double seconds()
+{
+	timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec * 1e-9;
+}
+
+static int steady(const char *stop)
+{
+	const unsigned n = 4096;
+	static unsigned h[n];
+	unsigned *d, rounds = 0, wrong = 0;
+	size_t before = 0, after = 0, total;
+	if (cudaMalloc(&d, sizeof h)) return 2;
+	cudaMemGetInfo(&before, &total);
+	while (access(stop, F_OK)) {
+		unsigned want = rounds;
+		for (unsigned i = 0; i < n; i++) h[i] = rounds;
+		if (cudaMemcpy(d, h, sizeof h, cudaMemcpyHostToDevice)) return 3;
+		for (int k = 0; k < 4; k++) {
+			mix<<<n / 256, 256>>>(d, n, k);
+			want = want * 1664525u + k;
+		}
+		cudaError_t e = cudaMemcpy(h, d, sizeof h, cudaMemcpyDeviceToHost);
+		if (e) { printf("steady: %s\n", cudaGetErrorName(e)); return 4; }
+		for (unsigned i = 0; i < n; i++) wrong += h[i] != want;
+		rounds++;
+	}
+	cudaMemGetInfo(&after, &total);
+	printf("steady rounds=%u wrong=%u lost=%lld\n", rounds, wrong, (long long)before - (long long)after);
+	return wrong != 0;
+}
+
+static void host(void *p) { usleep(1000); ++*(unsigned *)p; }
+
+static int victim(unsigned seed)
+{
+	cudaStream_t st[3];
+	cudaEvent_t ev;
+	unsigned *d[4] = {}, *h, calls = 0;
+	srand(seed);
+	for (int i = 0; i < 3; i++) cudaStreamCreateWithFlags(&st[i], i == 2 ? cudaStreamNonBlocking : cudaStreamDefault);
+	cudaEventCreate(&ev);
+	cudaMallocHost(&h, 1 << 20);
+	if (seed % 4 == 0) {
+		cudaMalloc(&d[0], 4096);
+		cudaMemset(d[0], 0, 4096);
+		endless<<<1, 32, 0, st[2]>>>(d[0]);
+	}
+	for (;;) {
+		int s = rand() % 3, k = 1 + rand() % 3;
+		switch (rand() % 8) {
+		case 0: cudaMalloc(&d[k], (size_t)(rand() % 8 + 1) << 20); break;
+		case 1: if (seed % 4) cudaFree(d[k]), d[k] = nullptr; break;
+		case 2: case 3: if (d[k]) mix<<<16, 128, 0, st[s]>>>(d[k], 2048, k); break;
+		case 4: if (d[k]) cudaMemcpyAsync(d[k], h, 65536, cudaMemcpyHostToDevice, st[s]); break;
+		case 5: cudaEventRecord(ev, st[s]); cudaStreamWaitEvent(st[(s + 1) % 2], ev, 0); break;
+		case 6: cudaLaunchHostFunc(st[s], host, &calls); break;
+		case 7: if (d[k]) cudaMemsetAsync(d[k], 1, 1 << 16, st[s]); break;
+		}
+	}
+}
+
+static int wait()
+{
+	unsigned *d;
+	if (cudaMalloc(&d, 4096) || cudaMemset(d, 0, 4096)) return 2;
+	endless<<<1, 32>>>(d);
+	puts("waiting");
+	fflush(stdout);
+	cudaError_t e = cudaDeviceSynchronize();
+	double t = seconds();
+	cudaError_t again = cudaMalloc(&d, 4096), third = cudaMemset(d, 0, 16);
+	printf("wait result=%s again=%s,%s more=%.2f\n", cudaGetErrorName(e), cudaGetErrorName(again), cudaGetErrorName(third), seconds() - t);
+	return e == cudaSuccess;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3 && !strcmp(argv[1], "steady")) return steady(argv[2]);
+	if (argc == 3 && !strcmp(argv[1], "victim")) return victim(atoi(argv[2]));
+	if (argc == 2 && !strcmp(argv[1], "wait")) return wait();
+	return 2;
+}
