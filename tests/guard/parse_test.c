@@ -447,7 +447,8 @@ static void ir_layout(void)
 		return;
 	check("ir.layout", f->nparams == 4 && f->params[0].offset == 0 && f->params[1].offset == 16 &&
 		f->params[1].size == 20 && f->params[2].offset == 36 && f->params[3].offset == 40 &&
-		f->param_bytes == 48 && f->params[3].ptr_space == PTX_GLOBAL && f->params[3].ptr_align == 32, "wrong offsets");
+		f->param_bytes == 48 && f->params[3].ptr_space == PTX_GLOBAL &&
+		f->params[3].ptr_align == 32, "wrong offsets");
 	ptx_free(m);
 }
 
