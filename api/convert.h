@@ -1,5 +1,7 @@
-/* convert.h - between the Runtime's and the Driver's way to say the same thing: channel formats, arrays, texture resources, graph node
- * parameters.  Used by the generated lowering (api/cudart.lua).  Every function returns what the Runtime reports for values that have no
+/* convert.h - between the Runtime's and the Driver's way to say the same thing: channel formats, arrays, texture
+ * resources, graph node
+ * parameters.  Used by the generated lowering (api/cudart.lua).  Every function returns what the Runtime reports for
+ * values that have no
  * counterpart; results are written only on success. */
 #ifndef AG_API_CONVERT_H
 #define AG_API_CONVERT_H
@@ -25,8 +27,10 @@ static inline unsigned cv_format_bytes(CUarray_format f)
 static inline cudaError_t cv_channel(const struct cudaChannelFormatDesc *d, CUarray_format *format, unsigned *channels)
 {
 	static const CUarray_format by_kind[3][3] = {
-		[cudaChannelFormatKindSigned] = { CU_AD_FORMAT_SIGNED_INT8, CU_AD_FORMAT_SIGNED_INT16, CU_AD_FORMAT_SIGNED_INT32 },
-		[cudaChannelFormatKindUnsigned] = { CU_AD_FORMAT_UNSIGNED_INT8, CU_AD_FORMAT_UNSIGNED_INT16, CU_AD_FORMAT_UNSIGNED_INT32 },
+		[cudaChannelFormatKindSigned] = { CU_AD_FORMAT_SIGNED_INT8, CU_AD_FORMAT_SIGNED_INT16,
+			CU_AD_FORMAT_SIGNED_INT32 },
+		[cudaChannelFormatKindUnsigned] = { CU_AD_FORMAT_UNSIGNED_INT8, CU_AD_FORMAT_UNSIGNED_INT16,
+			CU_AD_FORMAT_UNSIGNED_INT32 },
 		[cudaChannelFormatKindFloat] = { 0, CU_AD_FORMAT_HALF, CU_AD_FORMAT_FLOAT },
 	};
 	if (!d)
@@ -52,15 +56,19 @@ static inline cudaError_t cv_channel_back(CUarray_format format, unsigned channe
 	if (!bits || channels > 4)
 		return cudaErrorNotSupported;
 	bool is_float = format == CU_AD_FORMAT_HALF || format == CU_AD_FORMAT_FLOAT;
-	bool is_signed = format == CU_AD_FORMAT_SIGNED_INT8 || format == CU_AD_FORMAT_SIGNED_INT16 || format == CU_AD_FORMAT_SIGNED_INT32;
-	*d = (struct cudaChannelFormatDesc){ bits, channels > 1 ? bits : 0, channels > 2 ? bits : 0, channels > 3 ? bits : 0,
-		is_float ? cudaChannelFormatKindFloat : is_signed ? cudaChannelFormatKindSigned : cudaChannelFormatKindUnsigned };
+	bool is_signed = format == CU_AD_FORMAT_SIGNED_INT8 || format == CU_AD_FORMAT_SIGNED_INT16
+		|| format == CU_AD_FORMAT_SIGNED_INT32;
+	*d = (struct cudaChannelFormatDesc){ bits, channels > 1 ? bits : 0, channels > 2 ? bits : 0,
+		channels > 3 ? bits : 0,
+		is_float ? cudaChannelFormatKindFloat : is_signed ? cudaChannelFormatKindSigned
+			: cudaChannelFormatKindUnsigned };
 	return cudaSuccess;
 }
 
 /* --- arrays ---------------------------------------------------------------------------------- */
 
-static inline cudaError_t cv_array(const struct cudaChannelFormatDesc *d, struct cudaExtent e, unsigned flags, CUDA_ARRAY3D_DESCRIPTOR *out)
+static inline cudaError_t cv_array(const struct cudaChannelFormatDesc *d, struct cudaExtent e, unsigned flags,
+	CUDA_ARRAY3D_DESCRIPTOR *out)
 {
 	CUDA_ARRAY3D_DESCRIPTOR a = { .Width = e.width, .Height = e.height, .Depth = e.depth, .Flags = flags };
 	cudaError_t r = cv_channel(d, &a.Format, &a.NumChannels);
@@ -156,7 +164,8 @@ static inline CUDA_TEXTURE_DESC cv_texture(const struct cudaTextureDesc *d)
 		t.borderColor[i] = d->borderColor[i];
 	t.flags = (d->readMode == cudaReadModeElementType ? CU_TRSF_READ_AS_INTEGER : 0)
 		| (d->normalizedCoords ? CU_TRSF_NORMALIZED_COORDINATES : 0) | (d->sRGB ? CU_TRSF_SRGB : 0)
-		| (d->disableTrilinearOptimization ? CU_TRSF_DISABLE_TRILINEAR_OPTIMIZATION : 0) | (d->seamlessCubemap ? CU_TRSF_SEAMLESS_CUBEMAP : 0);
+		| (d->disableTrilinearOptimization ? CU_TRSF_DISABLE_TRILINEAR_OPTIMIZATION : 0) | (d->seamlessCubemap
+			? CU_TRSF_SEAMLESS_CUBEMAP : 0);
 	return t;
 }
 
@@ -184,8 +193,10 @@ static inline struct cudaTextureDesc cv_texture_back(const CUDA_TEXTURE_DESC *t)
 
 static inline CUDA_RESOURCE_VIEW_DESC cv_view(const struct cudaResourceViewDesc *d)
 {
-	return (CUDA_RESOURCE_VIEW_DESC){ .format = (CUresourceViewFormat)d->format, .width = d->width, .height = d->height, .depth = d->depth,
-		.firstMipmapLevel = d->firstMipmapLevel, .lastMipmapLevel = d->lastMipmapLevel, .firstLayer = d->firstLayer, .lastLayer = d->lastLayer };
+	return (CUDA_RESOURCE_VIEW_DESC){ .format = (CUresourceViewFormat)d->format, .width = d->width,
+		.height = d->height, .depth = d->depth,
+		.firstMipmapLevel = d->firstMipmapLevel, .lastMipmapLevel = d->lastMipmapLevel,
+			.firstLayer = d->firstLayer, .lastLayer = d->lastLayer };
 }
 
 static inline struct cudaResourceViewDesc cv_view_back(const CUDA_RESOURCE_VIEW_DESC *d)
@@ -214,7 +225,8 @@ static inline cudaError_t cv_kernel_node(const struct cudaKernelNodeParams *p, C
 	if (r)
 		return rt_from_driver(r);
 	*out = (CUDA_KERNEL_NODE_PARAMS){ .gridDimX = p->gridDim.x, .gridDimY = p->gridDim.y, .gridDimZ = p->gridDim.z,
-		.blockDimX = p->blockDim.x, .blockDimY = p->blockDim.y, .blockDimZ = p->blockDim.z, .sharedMemBytes = p->sharedMemBytes,
+		.blockDimX = p->blockDim.x, .blockDimY = p->blockDim.y, .blockDimZ = p->blockDim.z,
+			.sharedMemBytes = p->sharedMemBytes,
 		.kernelParams = p->kernelParams, .extra = p->extra, .kern = kernel };
 	return cudaSuccess;
 }
@@ -230,22 +242,29 @@ static inline unsigned cv_element_bytes(cudaArray_const_t array)
 
 static inline CUmemorytype cv_memory_type(bool host_side, bool array, enum cudaMemcpyKind kind)
 {
-	return array ? CU_MEMORYTYPE_ARRAY : kind == cudaMemcpyDefault ? CU_MEMORYTYPE_UNIFIED : host_side ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
+	return array ? CU_MEMORYTYPE_ARRAY : kind == cudaMemcpyDefault ? CU_MEMORYTYPE_UNIFIED : host_side
+		? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
 }
 
 /* cudaMemcpy3D counts x and width in elements of the array, where one takes part, the Driver in bytes. */
 static inline cudaError_t cv_copy3d(const struct cudaMemcpy3DParms *p, CUDA_MEMCPY3D *out)
 {
-	if (!p || (unsigned)p->kind > cudaMemcpyDefault || !p->srcArray == !p->srcPtr.ptr || !p->dstArray == !p->dstPtr.ptr)
+	if (!p || (unsigned)p->kind > cudaMemcpyDefault || !p->srcArray == !p->srcPtr.ptr
+		|| !p->dstArray == !p->dstPtr.ptr)
 		return cudaErrorInvalidValue;
-	unsigned element = p->srcArray ? cv_element_bytes(p->srcArray) : p->dstArray ? cv_element_bytes(p->dstArray) : 1;
-	CUDA_MEMCPY3D c = { .srcXInBytes = p->srcPos.x * (p->srcArray ? element : 1), .srcY = p->srcPos.y, .srcZ = p->srcPos.z,
+	unsigned element = p->srcArray ? cv_element_bytes(p->srcArray) : p->dstArray ? cv_element_bytes(p->dstArray)
+		: 1;
+	CUDA_MEMCPY3D c = { .srcXInBytes = p->srcPos.x * (p->srcArray ? element : 1), .srcY = p->srcPos.y,
+		.srcZ = p->srcPos.z,
 		.dstXInBytes = p->dstPos.x * (p->dstArray ? element : 1), .dstY = p->dstPos.y, .dstZ = p->dstPos.z,
-		.srcPitch = p->srcPtr.pitch, .srcHeight = p->srcPtr.ysize, .dstPitch = p->dstPtr.pitch, .dstHeight = p->dstPtr.ysize,
+		.srcPitch = p->srcPtr.pitch, .srcHeight = p->srcPtr.ysize, .dstPitch = p->dstPtr.pitch,
+			.dstHeight = p->dstPtr.ysize,
 		.srcArray = (CUarray)p->srcArray, .dstArray = (CUarray)p->dstArray,
 		.WidthInBytes = p->extent.width * element, .Height = p->extent.height, .Depth = p->extent.depth };
-	c.srcMemoryType = cv_memory_type(p->kind == cudaMemcpyHostToHost || p->kind == cudaMemcpyHostToDevice, p->srcArray, p->kind);
-	c.dstMemoryType = cv_memory_type(p->kind == cudaMemcpyHostToHost || p->kind == cudaMemcpyDeviceToHost, p->dstArray, p->kind);
+	c.srcMemoryType = cv_memory_type(p->kind == cudaMemcpyHostToHost || p->kind == cudaMemcpyHostToDevice,
+		p->srcArray, p->kind);
+	c.dstMemoryType = cv_memory_type(p->kind == cudaMemcpyHostToHost || p->kind == cudaMemcpyDeviceToHost,
+		p->dstArray, p->kind);
 	c.srcHost = c.srcMemoryType == CU_MEMORYTYPE_HOST ? p->srcPtr.ptr : NULL;
 	c.srcDevice = (CUdeviceptr)(uintptr_t)p->srcPtr.ptr;
 	c.dstHost = c.dstMemoryType == CU_MEMORYTYPE_HOST ? p->dstPtr.ptr : NULL;
@@ -254,7 +273,8 @@ static inline cudaError_t cv_copy3d(const struct cudaMemcpy3DParms *p, CUDA_MEMC
 	return cudaSuccess;
 }
 
-static inline cudaError_t cv_copy1d(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind, CUDA_MEMCPY3D *out)
+static inline cudaError_t cv_copy1d(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind,
+	CUDA_MEMCPY3D *out)
 {
 	struct cudaMemcpy3DParms p;
 	memset(&p, 0, sizeof p);

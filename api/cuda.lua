@@ -8,51 +8,85 @@
 local M = {}
 
 -- ==== HAND-WRITTEN =================================================================================
--- Names whose call_cuX is written by hand.  Add a name together with its definition: a name without definition does not link,
--- a definition without name does not compile.  Per-thread twins (_ptds, _ptsz) are made from the base, do not list them.
+-- Names whose call_cuX is written by hand.  Add a name together with its definition: a name without definition does not
+-- link,
+-- a definition without name does not compile.  Per-thread twins (_ptds, _ptsz) are made from the base, do not list
+-- them.
 M.hand = {
 	["local"] = [[
-		cuCtxCreate_v4 cuCtxDisablePeerAccess cuCtxEnablePeerAccess cuCtxGetApiVersion cuCtxGetCacheConfig cuCtxGetCurrent
+		cuCtxCreate_v4 cuCtxDisablePeerAccess cuCtxEnablePeerAccess cuCtxGetApiVersion cuCtxGetCacheConfig
+			cuCtxGetCurrent
 		cuStreamCopyAttributes cuStreamGetAttribute cuStreamSetAttribute
 		cuMemAddressFree cuMemAddressReserve cuMemCreate cuMemGetAccess cuMemGetAllocationGranularity
 		cuMemGetAllocationPropertiesFromHandle cuMemRelease cuMemRetainAllocationHandle cuMemSetAccess
-		cuCtxGetDevice cuCtxGetDevice_v2 cuCtxGetFlags cuCtxGetId cuCtxGetLimit cuCtxGetSharedMemConfig cuCtxPopCurrent_v2
-		cuCtxPushCurrent_v2 cuCtxResetPersistingL2Cache cuCtxSetCacheConfig cuCtxSetCurrent cuCtxSetFlags cuCtxSetLimit
-		cuCtxSetSharedMemConfig cuDeviceComputeCapability cuDeviceGet cuDeviceGetAttribute cuDeviceGetByPCIBusId cuDeviceGetCount
-		cuDeviceGetDefaultMemPool cuDeviceGetMemPool cuDeviceGetName cuDeviceGetPCIBusId cuDeviceGetProperties cuDeviceGetUuid_v2
-		cuDeviceGetGraphMemAttribute cuDeviceGraphMemTrim cuDevicePrimaryCtxGetState cuDeviceSetGraphMemAttribute
-		cuGraphMemAllocNodeGetParams cuThreadExchangeStreamCaptureMode cuDevicePrimaryCtxRetain cuDevicePrimaryCtxSetFlags_v2 cuDeviceSetMemPool cuDeviceTotalMem_v2
-		cuDriverGetVersion cuFuncGetAttribute cuFuncGetModule cuFuncGetName cuFuncGetParamInfo cuFuncIsLoaded cuFuncLoad
-		cuFuncSetCacheConfig cuFuncSetSharedMemConfig cuGetErrorName cuGetErrorString cuGetExportTable cuGetProcAddress_v2
-		cuKernelGetAttribute cuKernelGetFunction cuKernelGetLibrary cuKernelGetName cuKernelGetParamInfo cuKernelSetCacheConfig
-		cuLibraryEnumerateKernels cuLibraryGetGlobal cuLibraryGetKernel cuLibraryGetKernelCount cuLibraryGetManaged
-		cuLibraryGetModule cuLibraryGetUnifiedFunction cuLinkAddData_v2 cuLinkAddFile_v2 cuLinkComplete cuLinkCreate_v2
-		cuLinkDestroy cuMemAdvise_v2 cuMemGetAddressRange_v2 cuMemGetDefaultMemPool cuMemGetMemPool cuMemHostGetDevicePointer_v2
-		cuMemHostGetFlags cuMemHostRegister_v2 cuMemHostUnregister cuMemPoolCreate cuMemPoolDestroy cuMemPoolGetAccess
-		cuMemPoolGetAttribute cuMemPoolSetAccess cuMemPoolSetAttribute cuMemPoolTrimTo cuMemPrefetchAsync_v2 cuMemRangeGetAttribute
-		cuMemRangeGetAttributes cuMemSetMemPool cuModuleEnumerateFunctions cuModuleGetFunction cuModuleGetFunctionCount
-		cuModuleGetGlobal_v2 cuModuleGetLoadingMode cuPointerGetAttribute cuPointerGetAttributes cuPointerSetAttribute
-		cuProfilerStart cuProfilerStop cuStreamAttachMemAsync cuStreamGetCtx cuStreamGetDevice cuStreamGetFlags cuStreamGetId
+		cuCtxGetDevice cuCtxGetDevice_v2 cuCtxGetFlags cuCtxGetId cuCtxGetLimit cuCtxGetSharedMemConfig
+			cuCtxPopCurrent_v2
+		cuCtxPushCurrent_v2 cuCtxResetPersistingL2Cache cuCtxSetCacheConfig cuCtxSetCurrent cuCtxSetFlags
+			cuCtxSetLimit
+		cuCtxSetSharedMemConfig cuDeviceComputeCapability cuDeviceGet cuDeviceGetAttribute cuDeviceGetByPCIBusId
+			cuDeviceGetCount
+		cuDeviceGetDefaultMemPool cuDeviceGetMemPool cuDeviceGetName cuDeviceGetPCIBusId cuDeviceGetProperties
+			cuDeviceGetUuid_v2
+		cuDeviceGetGraphMemAttribute cuDeviceGraphMemTrim cuDevicePrimaryCtxGetState
+			cuDeviceSetGraphMemAttribute
+		cuGraphMemAllocNodeGetParams cuThreadExchangeStreamCaptureMode cuDevicePrimaryCtxRetain
+			cuDevicePrimaryCtxSetFlags_v2 cuDeviceSetMemPool cuDeviceTotalMem_v2
+		cuDriverGetVersion cuFuncGetAttribute cuFuncGetModule cuFuncGetName cuFuncGetParamInfo cuFuncIsLoaded
+			cuFuncLoad
+		cuFuncSetCacheConfig cuFuncSetSharedMemConfig cuGetErrorName cuGetErrorString cuGetExportTable
+			cuGetProcAddress_v2
+		cuKernelGetAttribute cuKernelGetFunction cuKernelGetLibrary cuKernelGetName cuKernelGetParamInfo
+			cuKernelSetCacheConfig
+		cuLibraryEnumerateKernels cuLibraryGetGlobal cuLibraryGetKernel cuLibraryGetKernelCount
+			cuLibraryGetManaged
+		cuLibraryGetModule cuLibraryGetUnifiedFunction cuLinkAddData_v2 cuLinkAddFile_v2 cuLinkComplete
+			cuLinkCreate_v2
+		cuLinkDestroy cuMemAdvise_v2 cuMemGetAddressRange_v2 cuMemGetDefaultMemPool cuMemGetMemPool
+			cuMemHostGetDevicePointer_v2
+		cuMemHostGetFlags cuMemHostRegister_v2 cuMemHostUnregister cuMemPoolCreate cuMemPoolDestroy
+			cuMemPoolGetAccess
+		cuMemPoolGetAttribute cuMemPoolSetAccess cuMemPoolSetAttribute cuMemPoolTrimTo cuMemPrefetchAsync_v2
+			cuMemRangeGetAttribute
+		cuMemRangeGetAttributes cuMemSetMemPool cuModuleEnumerateFunctions cuModuleGetFunction
+			cuModuleGetFunctionCount
+		cuModuleGetGlobal_v2 cuModuleGetLoadingMode cuPointerGetAttribute cuPointerGetAttributes
+			cuPointerSetAttribute
+		cuProfilerStart cuProfilerStop cuStreamAttachMemAsync cuStreamGetCtx cuStreamGetDevice cuStreamGetFlags
+			cuStreamGetId
 		cuStreamGetPriority
 	]],
 	custom = [[
 		cuMemMap cuMemUnmap cuStreamWriteValue32_v2 cuStreamWriteValue64_v2
-		cuCtxDestroy_v2 cuCtxSynchronize cuCtxSynchronize_v2 cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxReset_v2 cuEventCreate
-		cuEventDestroy_v2 cuEventElapsedTime_v2 cuEventQuery cuEventRecord cuEventRecordWithFlags cuEventSynchronize
-		cuFuncSetAttribute cuGraphAddKernelNode_v2 cuGraphAddMemAllocNode cuGraphAddMemFreeNode cuGraphExecKernelNodeSetParams_v2
-		cuGraphKernelNodeSetParams_v2 cuInit cuKernelSetAttribute cuLaunchCooperativeKernel cuLaunchHostFunc cuLaunchKernel cuLaunchKernelEx
-		cuLibraryLoadData cuLibraryLoadFromFile cuLibraryUnload cuMemAllocAsync cuMemAllocFromPoolAsync cuMemAllocHost_v2
-		cuMemAllocManaged cuMemAllocPitch_v2 cuMemAlloc_v2 cuMemFreeAsync cuMemFreeHost cuMemFree_v2 cuMemGetInfo_v2 cuMemHostAlloc
-		cuMemcpy cuMemcpy2DAsync_v2 cuMemcpy2DUnaligned_v2 cuMemcpy2D_v2 cuMemcpy3DAsync_v2 cuMemcpy3DPeer cuMemcpy3DPeerAsync
-		cuMemcpy3D_v2 cuMemcpyAsync cuMemcpyAtoA_v2 cuMemcpyAtoD_v2 cuMemcpyAtoHAsync_v2 cuMemcpyAtoH_v2 cuMemcpyBatchAsync_v2
-		cuMemcpyDtoA_v2 cuMemcpyDtoDAsync_v2 cuMemcpyDtoD_v2 cuMemcpyDtoHAsync_v2 cuMemcpyDtoH_v2 cuMemcpyHtoAAsync_v2
-		cuMemcpyHtoA_v2 cuMemcpyHtoDAsync_v2 cuMemcpyHtoD_v2 cuMemcpyPeer cuMemcpyPeerAsync cuMemsetD16Async cuMemsetD16_v2
-		cuMemsetD2D16Async cuMemsetD2D16_v2 cuMemsetD2D32Async cuMemsetD2D32_v2 cuMemsetD2D8Async cuMemsetD2D8_v2 cuMemsetD32Async
-		cuMemsetD32_v2 cuMemsetD8Async cuMemsetD8_v2 cuModuleLoad cuModuleLoadData cuModuleLoadDataEx cuModuleLoadFatBinary
+		cuCtxDestroy_v2 cuCtxSynchronize cuCtxSynchronize_v2 cuDevicePrimaryCtxRelease_v2
+			cuDevicePrimaryCtxReset_v2 cuEventCreate
+		cuEventDestroy_v2 cuEventElapsedTime_v2 cuEventQuery cuEventRecord cuEventRecordWithFlags
+			cuEventSynchronize
+		cuFuncSetAttribute cuGraphAddKernelNode_v2 cuGraphAddMemAllocNode cuGraphAddMemFreeNode
+			cuGraphExecKernelNodeSetParams_v2
+		cuGraphKernelNodeSetParams_v2 cuInit cuKernelSetAttribute cuLaunchCooperativeKernel cuLaunchHostFunc
+			cuLaunchKernel cuLaunchKernelEx
+		cuLibraryLoadData cuLibraryLoadFromFile cuLibraryUnload cuMemAllocAsync cuMemAllocFromPoolAsync
+			cuMemAllocHost_v2
+		cuMemAllocManaged cuMemAllocPitch_v2 cuMemAlloc_v2 cuMemFreeAsync cuMemFreeHost cuMemFree_v2
+			cuMemGetInfo_v2 cuMemHostAlloc
+		cuMemcpy cuMemcpy2DAsync_v2 cuMemcpy2DUnaligned_v2 cuMemcpy2D_v2 cuMemcpy3DAsync_v2 cuMemcpy3DPeer
+			cuMemcpy3DPeerAsync
+		cuMemcpy3D_v2 cuMemcpyAsync cuMemcpyAtoA_v2 cuMemcpyAtoD_v2 cuMemcpyAtoHAsync_v2 cuMemcpyAtoH_v2
+			cuMemcpyBatchAsync_v2
+		cuMemcpyDtoA_v2 cuMemcpyDtoDAsync_v2 cuMemcpyDtoD_v2 cuMemcpyDtoHAsync_v2 cuMemcpyDtoH_v2
+			cuMemcpyHtoAAsync_v2
+		cuMemcpyHtoA_v2 cuMemcpyHtoDAsync_v2 cuMemcpyHtoD_v2 cuMemcpyPeer cuMemcpyPeerAsync cuMemsetD16Async
+			cuMemsetD16_v2
+		cuMemsetD2D16Async cuMemsetD2D16_v2 cuMemsetD2D32Async cuMemsetD2D32_v2 cuMemsetD2D8Async
+			cuMemsetD2D8_v2 cuMemsetD32Async
+		cuMemsetD32_v2 cuMemsetD8Async cuMemsetD8_v2 cuModuleLoad cuModuleLoadData cuModuleLoadDataEx
+			cuModuleLoadFatBinary
 		cuModuleUnload cuOccupancyAvailableDynamicSMemPerBlock cuOccupancyMaxActiveBlocksPerMultiprocessor
 		cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags cuOccupancyMaxPotentialBlockSize
-		cuOccupancyMaxPotentialBlockSizeWithFlags cuStreamAddCallback cuStreamBeginCaptureToGraph cuStreamBeginCapture_v2 cuStreamCreate
-		cuStreamEndCapture cuStreamGetCaptureInfo_v3 cuStreamIsCapturing cuStreamCreateWithPriority cuStreamDestroy_v2
+		cuOccupancyMaxPotentialBlockSizeWithFlags cuStreamAddCallback cuStreamBeginCaptureToGraph
+			cuStreamBeginCapture_v2 cuStreamCreate
+		cuStreamEndCapture cuStreamGetCaptureInfo_v3 cuStreamIsCapturing cuStreamCreateWithPriority
+			cuStreamDestroy_v2
 		cuStreamQuery cuStreamSynchronize cuStreamWaitEvent
 	]],
 }
@@ -76,33 +110,50 @@ M.lowered = {
 	cuDeviceGetUuid = "\treturn call_cuDeviceGetUuid_v2(uuid, dev);",
 	cuMemHostRegister = "\treturn call_cuMemHostRegister_v2(p, bytesize, Flags);",
 	cuLinkCreate = "\treturn call_cuLinkCreate_v2(numOptions, options, optionValues, stateOut);",
-	cuLinkAddData = "\treturn call_cuLinkAddData_v2(state, type, data, size, name, numOptions, options, optionValues);",
+	cuLinkAddData =
+		"\treturn call_cuLinkAddData_v2(state, type, data, size, name, numOptions, options, optionValues);",
 	cuLinkAddFile = "\treturn call_cuLinkAddFile_v2(state, type, path, numOptions, options, optionValues);",
 	cuMemcpyBatchAsync = "\tif (failIdx)\n\t\t*failIdx = (size_t)-1;\n" ..
 		"\treturn call_cuMemcpyBatchAsync_v2(dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, hStream);",
-	cuMemcpy3DBatchAsync = "\tif (failIdx)\n\t\t*failIdx = (size_t)-1;\n\treturn call_cuMemcpy3DBatchAsync_v2(numOps, opList, flags, hStream);",
-	cuMemPrefetchAsync = "\tCUmemLocation l = { .type = dstDevice == CU_DEVICE_CPU ? CU_MEM_LOCATION_TYPE_HOST : CU_MEM_LOCATION_TYPE_DEVICE, " ..
+	cuMemcpy3DBatchAsync =
+		"\tif (failIdx)\n\t\t*failIdx = (size_t)-1;\n\treturn call_cuMemcpy3DBatchAsync_v2(numOps, opList, " ..
+			"flags, hStream);",
+	cuMemPrefetchAsync =
+		"\tCUmemLocation l = { .type = dstDevice == CU_DEVICE_CPU ? CU_MEM_LOCATION_TYPE_HOST : " ..
+			"CU_MEM_LOCATION_TYPE_DEVICE, " ..
 		".id = dstDevice };\n\treturn call_cuMemPrefetchAsync_v2(devPtr, count, l, 0, hStream);",
-	cuMemAdvise = "\tCUmemLocation l = { .type = device == CU_DEVICE_CPU ? CU_MEM_LOCATION_TYPE_HOST : CU_MEM_LOCATION_TYPE_DEVICE, " ..
+	cuMemAdvise =
+		"\tCUmemLocation l = { .type = device == CU_DEVICE_CPU ? CU_MEM_LOCATION_TYPE_HOST : " ..
+			"CU_MEM_LOCATION_TYPE_DEVICE, " ..
 		".id = device };\n\treturn call_cuMemAdvise_v2(devPtr, count, advice, l);",
 	cuStreamBeginCapture = "\treturn call_cuStreamBeginCapture_v2(hStream, CU_STREAM_CAPTURE_MODE_GLOBAL);",
-	cuStreamGetCaptureInfo = "\treturn call_cuStreamGetCaptureInfo_v3(hStream, captureStatus_out, id_out, NULL, NULL, NULL, NULL);",
-	cuStreamGetCaptureInfo_v2 = "\treturn call_cuStreamGetCaptureInfo_v3(hStream, captureStatus_out, id_out, graph_out, dependencies_out, " ..
+	cuStreamGetCaptureInfo =
+		"\treturn call_cuStreamGetCaptureInfo_v3(hStream, captureStatus_out, id_out, NULL, NULL, NULL, NULL);",
+	cuStreamGetCaptureInfo_v2 =
+		"\treturn call_cuStreamGetCaptureInfo_v3(hStream, captureStatus_out, id_out, graph_out, " ..
+			"dependencies_out, " ..
 		"NULL,\n\t\tnumDependencies_out);",
 	cuStreamUpdateCaptureDependencies =
-		"\treturn call_cuStreamUpdateCaptureDependencies_v2(hStream, dependencies, NULL, numDependencies, flags);",
+		"\treturn call_cuStreamUpdateCaptureDependencies_v2(hStream, dependencies, NULL, numDependencies, " ..
+			"flags);",
 	cuGraphGetEdges = "\treturn call_cuGraphGetEdges_v2(hGraph, from, to, NULL, numEdges);",
-	cuGraphNodeGetDependencies = "\treturn call_cuGraphNodeGetDependencies_v2(hNode, dependencies, NULL, numDependencies);",
-	cuGraphNodeGetDependentNodes = "\treturn call_cuGraphNodeGetDependentNodes_v2(hNode, dependentNodes, NULL, numDependentNodes);",
+	cuGraphNodeGetDependencies =
+		"\treturn call_cuGraphNodeGetDependencies_v2(hNode, dependencies, NULL, numDependencies);",
+	cuGraphNodeGetDependentNodes =
+		"\treturn call_cuGraphNodeGetDependentNodes_v2(hNode, dependentNodes, NULL, numDependentNodes);",
 	cuGraphAddDependencies = "\treturn call_cuGraphAddDependencies_v2(hGraph, from, to, NULL, numDependencies);",
-	cuGraphRemoveDependencies = "\treturn call_cuGraphRemoveDependencies_v2(hGraph, from, to, NULL, numDependencies);",
-	cuGraphInstantiate = "\tif (phErrorNode)\n\t\t*phErrorNode = NULL;\n\tif (logBuffer && bufferSize)\n\t\t*logBuffer = 0;\n" ..
+	cuGraphRemoveDependencies =
+		"\treturn call_cuGraphRemoveDependencies_v2(hGraph, from, to, NULL, numDependencies);",
+	cuGraphInstantiate =
+		"\tif (phErrorNode)\n\t\t*phErrorNode = NULL;\n\tif (logBuffer && bufferSize)\n\t\t*logBuffer = 0;\n" ..
 		"\treturn call_cuGraphInstantiateWithFlags(phGraphExec, hGraph, 0);",
-	cuGraphInstantiate_v2 = "\treturn call_cuGraphInstantiate(phGraphExec, hGraph, phErrorNode, logBuffer, bufferSize);",
+	cuGraphInstantiate_v2 =
+		"\treturn call_cuGraphInstantiate(phGraphExec, hGraph, phErrorNode, logBuffer, bufferSize);",
 	cuGraphInstantiateWithParams = [[
 	if (!instantiateParams)
 		return CUDA_ERROR_INVALID_VALUE;
-	CUresult r = call_cuGraphInstantiateWithFlags(phGraphExec, hGraph, instantiateParams->flags & ~(cuuint64_t)CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD);
+	CUresult r = call_cuGraphInstantiateWithFlags(phGraphExec, hGraph,
+		instantiateParams->flags & ~(cuuint64_t)CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD);
 	instantiateParams->hErrNode_out = NULL;
 	instantiateParams->result_out = r ? CUDA_GRAPH_INSTANTIATE_ERROR : CUDA_GRAPH_INSTANTIATE_SUCCESS;
 	if (!r && (instantiateParams->flags & CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD))
@@ -120,7 +171,8 @@ M.lowered = {
 	cuStreamWriteValue64 = "\treturn call_cuStreamWriteValue64_v2(stream, addr, value, flags);",
 	cuStreamGetCtx_v2 = "\tif (pGreenCtx)\n\t\t*pGreenCtx = NULL;\n\treturn call_cuStreamGetCtx(hStream, pCtx);",
 	cuMemPrefetchBatchAsync = [=[
-	if (!count || !dptrs || !sizes || !prefetchLocs || !prefetchLocIdxs || !numPrefetchLocs || prefetchLocIdxs[0] || flags)
+	if (!count || !dptrs || !sizes || !prefetchLocs || !prefetchLocIdxs || !numPrefetchLocs || prefetchLocIdxs[0]
+		|| flags)
 		return CUDA_ERROR_INVALID_VALUE;
 	for (size_t i = 0, at = 0; i < count; i++) {
 		if (at + 1 < numPrefetchLocs && prefetchLocIdxs[at + 1] == i)
@@ -141,20 +193,25 @@ for name, call in pairs {
 } do
 	M.lowered[name] = ([=[
 	CUDA_KERNEL_NODE_PARAMS p = { .func = NULL };
-	_Static_assert(offsetof(CUDA_KERNEL_NODE_PARAMS, kern) == sizeof(CUDA_KERNEL_NODE_PARAMS_v1), "the front of the newer struct");
+	_Static_assert(offsetof(CUDA_KERNEL_NODE_PARAMS, kern) == sizeof(CUDA_KERNEL_NODE_PARAMS_v1),
+		"the front of the newer struct");
 	if (!nodeParams)
 		return CUDA_ERROR_INVALID_VALUE;
 	memcpy(&p, nodeParams, sizeof *nodeParams);
 	return call_%s;]=]):format(call)
 end
 
--- --- what types mean --------------------------------------------------------------------------------------------------------
+-- --- what types mean
+-- --------------------------------------------------------------------------------------------------------
 
 -- Handles: what a program holds is an id of this kind (enum ag_kind).
 M.handles = {
-	CUarray = "ARRAY", CUmipmappedArray = "MIPMAP", CUtexObject = "TEXTURE", CUsurfObject = "SURFACE", CUevent = "EVENT",
-	CUgraph = "GRAPH", CUgraphNode = "GRAPHNODE", CUgraphExec = "GRAPHEXEC", CUmodule = "MODULE", CUfunction = "FUNCTION",
-	CUlibrary = "LIBRARY", CUkernel = "KERNEL", CUmemoryPool = "MEMPOOL", CUmemGenericAllocationHandle = "MEMHANDLE",
+	CUarray = "ARRAY", CUmipmappedArray = "MIPMAP", CUtexObject = "TEXTURE", CUsurfObject = "SURFACE",
+		CUevent = "EVENT",
+	CUgraph = "GRAPH", CUgraphNode = "GRAPHNODE", CUgraphExec = "GRAPHEXEC", CUmodule = "MODULE",
+		CUfunction = "FUNCTION",
+	CUlibrary = "LIBRARY", CUkernel = "KERNEL", CUmemoryPool = "MEMPOOL",
+		CUmemGenericAllocationHandle = "MEMHANDLE",
 	CUlinkState = "LINK", CUuserObject = "USEROBJECT", CUexternalMemory = "EXTMEM", CUexternalSemaphore = "EXTSEM",
 	CUgreenCtx = "GREENCTX",
 }
@@ -164,7 +221,8 @@ M.index_of = { SURFACE = "TEXTURE" }
 
 -- Kinds whose objects the worker destroys when it cannot register them.
 M.destroy = {
-	ARRAY = "cuArrayDestroy", TEXTURE = "cuTexObjectDestroy", SURFACE = "cuSurfObjectDestroy", GRAPH = "cuGraphDestroy",
+	ARRAY = "cuArrayDestroy", TEXTURE = "cuTexObjectDestroy", SURFACE = "cuSurfObjectDestroy",
+		GRAPH = "cuGraphDestroy",
 	GRAPHNODE = "cuGraphDestroyNode", GRAPHEXEC = "cuGraphExecDestroy",
 }
 
@@ -175,33 +233,46 @@ M.addresses = { CUdeviceptr = true, CUdeviceptr_v1 = true, CUdeviceptr_v2 = true
 M.masks = {}
 
 -- Structs that hold handles, addresses, pointers or unions.  Rules, in order; `when` is C over v (the struct):
---   { field, id = KIND, when }     a live object, translated     { field, dev = EXPR, when }  an address of EXPR bytes in the window
---   { field, null = true, when }   must be 0                     { field, enum = true, when } one of the header's values
+--   { field, id = KIND, when }     a live object, translated     { field, dev = EXPR, when }  an address of EXPR bytes
+--   in the window
+--   { field, null = true, when }   must be 0                     { field, enum = true, when } one of the header's
+--   values
 --   { check = EXPR, when }         C that must hold
 -- Every enum outside of unions is checked without a rule.
 local linear = "v->resType == CU_RESOURCE_TYPE_LINEAR"
 local pitch2d = "v->resType == CU_RESOURCE_TYPE_PITCH2D"
 
--- One side of a CUDA_MEMCPY3D: the last byte touched is at ((z + depth - 1) * height + y + rows - 1) * pitch + x + width.
+-- One side of a CUDA_MEMCPY3D: the last byte touched is at ((z + depth - 1) * height + y + rows - 1) * pitch + x +
+-- width.
 local function side(s)
 	local array = ("v->%sMemoryType == CU_MEMORYTYPE_ARRAY"):format(s)
 	local memory = ("v->%sMemoryType != CU_MEMORYTYPE_ARRAY"):format(s)
-	local touched = ("((v->@Z + v->Depth - 1) * v->@Height + v->@Y + v->Height - 1) * v->@Pitch + v->@XInBytes + v->WidthInBytes"):gsub("@", s)
+	local touched =
+		("((v->@Z + v->Depth - 1) * v->@Height + v->@Y + v->Height - 1) * v->@Pitch + v->@XInBytes + " ..
+			"v->WidthInBytes"):gsub("@", s)
 	return { s .. "Array", id = "ARRAY", when = array },
-		{ s .. "Device", dev = touched, when = memory, host = s .. "Host", host_when = ("v->%sMemoryType == CU_MEMORYTYPE_HOST"):format(s) },
+		{ s .. "Device", dev = touched, when = memory, host = s .. "Host",
+			host_when = ("v->%sMemoryType == CU_MEMORYTYPE_HOST"):format(s) },
 		{ check = ("v->%sHeight >= v->Height + v->%sY || v->Depth == 1"):format(s, s), when = memory },
 		{ check = ("v->%sPitch >= v->WidthInBytes || v->Height == 1"):format(s), when = memory }
 end
 local function copy3d()
-	local rules = { { check = "v->WidthInBytes && v->Height && v->Depth" }, { "reserved0", null = true }, { "reserved1", null = true } }
+	local rules = { { check = "v->WidthInBytes && v->Height && v->Depth" }, { "reserved0", null = true },
+		{ "reserved1", null = true } }
 	for _, s in ipairs { "src", "dst" } do
 		for _, rule in ipairs { side(s) } do rules[#rules + 1] = rule end
 	end
-	local extent = "v.WidthInBytes = 64; v.Height = 4; v.Depth = 2; v.srcPitch = v.dstPitch = 128; v.srcHeight = v.dstHeight = 8; "
+	local extent =
+		"v.WidthInBytes = 64; v.Height = 4; v.Depth = 2; v.srcPitch = v.dstPitch = 128; v.srcHeight = " ..
+			"v.dstHeight = 8; "
 	rules.samples = {
-		extent .. "v.srcMemoryType = CU_MEMORYTYPE_DEVICE; v.srcDevice = SAMPLE_ADDRESS; v.dstMemoryType = CU_MEMORYTYPE_HOST; " ..
+		extent
+			.. "v.srcMemoryType = CU_MEMORYTYPE_DEVICE; v.srcDevice = SAMPLE_ADDRESS; v.dstMemoryType = " ..
+				"CU_MEMORYTYPE_HOST; " ..
 			"v.dstHost = (void *)SAMPLE_ADDRESS;",
-		extent .. "v.srcMemoryType = CU_MEMORYTYPE_ARRAY; v.srcArray = SAMPLE(ARRAY); v.dstMemoryType = CU_MEMORYTYPE_UNIFIED; " ..
+		extent
+			.. "v.srcMemoryType = CU_MEMORYTYPE_ARRAY; v.srcArray = SAMPLE(ARRAY); v.dstMemoryType = " ..
+				"CU_MEMORYTYPE_UNIFIED; " ..
 			"v.dstDevice = SAMPLE_ADDRESS;",
 	}
 	return rules
@@ -210,7 +281,8 @@ end
 M.structs = {
 	["struct CUDA_RESOURCE_DESC_st"] = {
 		{ "res.array.hArray", id = "ARRAY", when = "v->resType == CU_RESOURCE_TYPE_ARRAY" },
-		{ "res.mipmap.hMipmappedArray", id = "MIPMAP", when = "v->resType == CU_RESOURCE_TYPE_MIPMAPPED_ARRAY" },
+		{ "res.mipmap.hMipmappedArray", id = "MIPMAP",
+			when = "v->resType == CU_RESOURCE_TYPE_MIPMAPPED_ARRAY" },
 		{ "res.linear.devPtr", dev = "v->res.linear.sizeInBytes", when = linear },
 		{ "res.linear.format", enum = true, when = linear },
 		{ "res.pitch2D.devPtr", dev = "v->res.pitch2D.pitchInBytes * v->res.pitch2D.height", when = pitch2d },
@@ -218,10 +290,13 @@ M.structs = {
 		{ check = "v->flags == 0" },
 		samples = {
 			"v.resType = CU_RESOURCE_TYPE_ARRAY; v.res.array.hArray = SAMPLE(ARRAY);",
-			"v.resType = CU_RESOURCE_TYPE_LINEAR; v.res.linear.devPtr = SAMPLE_ADDRESS; v.res.linear.sizeInBytes = 256; " ..
+			"v.resType = CU_RESOURCE_TYPE_LINEAR; v.res.linear.devPtr = SAMPLE_ADDRESS; " ..
+				"v.res.linear.sizeInBytes = 256; " ..
 				"v.res.linear.format = CU_AD_FORMAT_FLOAT; v.res.linear.numChannels = 1;",
-			"v.resType = CU_RESOURCE_TYPE_PITCH2D; v.res.pitch2D.devPtr = SAMPLE_ADDRESS; v.res.pitch2D.pitchInBytes = 512; " ..
-				"v.res.pitch2D.width = 64; v.res.pitch2D.height = 4; v.res.pitch2D.format = CU_AD_FORMAT_HALF; v.res.pitch2D.numChannels = 1;",
+			"v.resType = CU_RESOURCE_TYPE_PITCH2D; v.res.pitch2D.devPtr = SAMPLE_ADDRESS; " ..
+				"v.res.pitch2D.pitchInBytes = 512; " ..
+				"v.res.pitch2D.width = 64; v.res.pitch2D.height = 4; v.res.pitch2D.format = " ..
+					"CU_AD_FORMAT_HALF; v.res.pitch2D.numChannels = 1;",
 		},
 	},
 	["struct CUDA_MEMCPY3D_st"] = copy3d(),
@@ -236,8 +311,10 @@ M.structs = {
 	},
 }
 
--- --- generated from end to end ----------------------------------------------------------------------------------------------
--- Parameters that types and conventions explain (gen/auto.lua) are not named.  A function that is not here is never generated,
+-- --- generated from end to end
+-- ----------------------------------------------------------------------------------------------
+-- Parameters that types and conventions explain (gen/auto.lua) are not named.  A function that is not here is never
+-- generated,
 -- whatever its types say: what it does to the session and to others must have been thought about.
 local node = { phGraphNode = "new", dependencies = "in[numDependencies]" }
 local function add(more)
@@ -268,7 +345,8 @@ M.auto = {
 	cuArrayDestroy = { hArray = "drop", before = "object_array_unused" },
 
 	-- texture and surface objects
-	cuTexObjectCreate = { pTexObject = "new", pResDesc = "in", pTexDesc = "in", pResViewDesc = "in?", after = "object_texture_made" },
+	cuTexObjectCreate = { pTexObject = "new", pResDesc = "in", pTexDesc = "in", pResViewDesc = "in?",
+		after = "object_texture_made" },
 	cuTexObjectDestroy = { texObject = "drop", before = "object_texture_gone" },
 	cuTexObjectGetResourceDesc = { pResDesc = "out" },
 	cuTexObjectGetTextureDesc = { pTexDesc = "out" },
@@ -280,7 +358,8 @@ M.auto = {
 	-- graphs
 	cuGraphCreate = { phGraph = "new" },
 	cuGraphDestroy = { hGraph = "drop", before = "object_graph_forget", done = "agc_graph_gone(agc_id(hGraph))" },
-	cuGraphClone = { phGraphClone = "new", done = "agc_graph_shares(agc_id(*phGraphClone), agc_id(originalGraph))" },
+	cuGraphClone = { phGraphClone = "new",
+		done = "agc_graph_shares(agc_id(*phGraphClone), agc_id(originalGraph))" },
 	cuGraphAddEmptyNode = node,
 	cuGraphAddChildGraphNode = node,
 	cuGraphAddEventRecordNode = node,
@@ -304,14 +383,18 @@ M.auto = {
 	cuGraphNodeGetType = { type = "out" },
 	cuGraphGetNodes = { nodes = "list numNodes", numNodes = "count" },
 	cuGraphGetRootNodes = { rootNodes = "list numRootNodes", numRootNodes = "count" },
-	cuGraphGetEdges_v2 = { from = "list numEdges", to = "list numEdges", edgeData = "list numEdges", numEdges = "count" },
-	cuGraphNodeGetDependencies_v2 = { dependencies = "list numDependencies", edgeData = "list numDependencies", numDependencies = "count" },
-	cuGraphNodeGetDependentNodes_v2 = { dependentNodes = "list numDependentNodes", edgeData = "list numDependentNodes",
+	cuGraphGetEdges_v2 = { from = "list numEdges", to = "list numEdges", edgeData = "list numEdges",
+		numEdges = "count" },
+	cuGraphNodeGetDependencies_v2 = { dependencies = "list numDependencies", edgeData = "list numDependencies",
+		numDependencies = "count" },
+	cuGraphNodeGetDependentNodes_v2 = { dependentNodes = "list numDependentNodes",
+		edgeData = "list numDependentNodes",
 		numDependentNodes = "count" },
 	cuGraphAddDependencies_v2 = edges,
 	cuGraphRemoveDependencies_v2 = edges,
 	cuGraphDestroyNode = { hNode = "drop", before = "object_node_forget" },
-	cuGraphInstantiateWithFlags = { phGraphExec = "new", done = "agc_graph_shares(agc_id(*phGraphExec), agc_id(hGraph))" },
+	cuGraphInstantiateWithFlags = { phGraphExec = "new",
+		done = "agc_graph_shares(agc_id(*phGraphExec), agc_id(hGraph))" },
 	cuGraphExecGetFlags = { flags = "out" },
 	cuGraphExecUpdate_v2 = { resultInfo = "out" },
 	cuGraphUpload = { async = true },
@@ -383,10 +466,14 @@ M.refuse_patterns = {
 
 -- In the 32-bit ABI of CUDA 3.1 device pointers have 32 bits: none of ours fit.
 for name in ([[
-	cuDeviceTotalMem cuModuleGetGlobal cuMemGetInfo cuMemAlloc cuMemAllocPitch cuMemFree cuMemGetAddressRange cuMemAllocHost
-	cuMemHostGetDevicePointer cuMemcpyHtoD cuMemcpyDtoH cuMemcpyDtoD cuMemcpyDtoA cuMemcpyAtoD cuMemcpyHtoA cuMemcpyAtoH cuMemcpyAtoA
-	cuMemcpyHtoAAsync cuMemcpyAtoHAsync cuMemcpy2D cuMemcpy2DUnaligned cuMemcpy3D cuMemcpyHtoDAsync cuMemcpyDtoHAsync
-	cuMemcpyDtoDAsync cuMemcpy2DAsync cuMemcpy3DAsync cuMemsetD8 cuMemsetD16 cuMemsetD32 cuMemsetD2D8 cuMemsetD2D16 cuMemsetD2D32
+	cuDeviceTotalMem cuModuleGetGlobal cuMemGetInfo cuMemAlloc cuMemAllocPitch cuMemFree cuMemGetAddressRange
+		cuMemAllocHost
+	cuMemHostGetDevicePointer cuMemcpyHtoD cuMemcpyDtoH cuMemcpyDtoD cuMemcpyDtoA cuMemcpyAtoD cuMemcpyHtoA
+		cuMemcpyAtoH cuMemcpyAtoA
+	cuMemcpyHtoAAsync cuMemcpyAtoHAsync cuMemcpy2D cuMemcpy2DUnaligned cuMemcpy3D cuMemcpyHtoDAsync
+		cuMemcpyDtoHAsync
+	cuMemcpyDtoDAsync cuMemcpy2DAsync cuMemcpy3DAsync cuMemsetD8 cuMemsetD16 cuMemsetD32 cuMemsetD2D8 cuMemsetD2D16
+		cuMemsetD2D32
 	cuArrayCreate cuArrayGetDescriptor cuArray3DCreate cuArray3DGetDescriptor
 ]]):gmatch("%S+") do
 	table.insert(M.refuse_patterns, 1, { "^" .. name .. "$", "an ABI with 32-bit device pointers" })

@@ -6,21 +6,31 @@
 local M = {}
 
 -- ==== HAND-WRITTEN =================================================================================
--- Names whose rt_cudaX is written by hand.  Add a name together with its definition: a name without definition does not link,
--- a definition without name does not compile.  Per-thread twins (_ptds, _ptsz) are made from the base, do not list them.
+-- Names whose rt_cudaX is written by hand.  Add a name together with its definition: a name without definition does not
+-- link,
+-- a definition without name does not compile.  Per-thread twins (_ptds, _ptsz) are made from the base, do not list
+-- them.
 -- A name here wins over a rule below.
 M.hand = {
 	["local"] = [[
-		cudaChooseDevice cudaDeviceGetAttribute cudaDeviceReset cudaDriverGetVersion cudaFuncGetAttributes cudaFuncGetName
-		cudaFuncGetParamInfo cudaFuncSetAttribute cudaFuncSetCacheConfig cudaGetDevice cudaGetDeviceCount cudaGetDeviceProperties
+		cudaChooseDevice cudaDeviceGetAttribute cudaDeviceReset cudaDriverGetVersion cudaFuncGetAttributes
+			cudaFuncGetName
+		cudaFuncGetParamInfo cudaFuncSetAttribute cudaFuncSetCacheConfig cudaGetDevice cudaGetDeviceCount
+			cudaGetDeviceProperties
 		cudaGetFuncBySymbol cudaGetKernel cudaGetLastError cudaGetSymbolAddress cudaGetSymbolSize cudaInitDevice
-		cudaLaunchCooperativeKernel cudaLaunchKernel cudaLaunchKernelExC cudaMemcpy cudaMemcpy2D cudaMemcpy2DArrayToArray
-		cudaMemcpy2DAsync cudaMemcpy2DFromArray cudaMemcpy2DFromArrayAsync cudaMemcpy2DToArray cudaMemcpy2DToArrayAsync
-		cudaMemcpy3D cudaMemcpy3DAsync cudaMemcpyArrayToArray cudaMemcpyAsync cudaMemcpyFromArray cudaMemcpyFromArrayAsync
-		cudaMemcpyFromSymbol cudaMemcpyFromSymbolAsync cudaMemcpyToArray cudaMemcpyToArrayAsync cudaMemcpyToSymbol
-		cudaMemcpyToSymbolAsync cudaMemset cudaMemset2D cudaMemset2DAsync cudaMemset3D cudaMemset3DAsync cudaMemsetAsync
+		cudaLaunchCooperativeKernel cudaLaunchKernel cudaLaunchKernelExC cudaMemcpy cudaMemcpy2D
+			cudaMemcpy2DArrayToArray
+		cudaMemcpy2DAsync cudaMemcpy2DFromArray cudaMemcpy2DFromArrayAsync cudaMemcpy2DToArray
+			cudaMemcpy2DToArrayAsync
+		cudaMemcpy3D cudaMemcpy3DAsync cudaMemcpyArrayToArray cudaMemcpyAsync cudaMemcpyFromArray
+			cudaMemcpyFromArrayAsync
+		cudaMemcpyFromSymbol cudaMemcpyFromSymbolAsync cudaMemcpyToArray cudaMemcpyToArrayAsync
+			cudaMemcpyToSymbol
+		cudaMemcpyToSymbolAsync cudaMemset cudaMemset2D cudaMemset2DAsync cudaMemset3D cudaMemset3DAsync
+			cudaMemsetAsync
 		cudaOccupancyAvailableDynamicSMemPerBlock cudaOccupancyMaxActiveBlocksPerMultiprocessor
-		cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags cudaOccupancyMaxActiveClusters cudaOccupancyMaxPotentialClusterSize
+		cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags cudaOccupancyMaxActiveClusters
+			cudaOccupancyMaxPotentialClusterSize
 		cudaPeekAtLastError cudaRuntimeGetVersion cudaSetDevice cudaSetValidDevices
 	]],
 	custom = [[
@@ -28,22 +38,28 @@ M.hand = {
 }
 -- ==== end of the hand-written lists ================================================================
 
--- Exported by libcudart but declared in no header: what nvcc's host code calls.  The prototypes are in api/client/runtime.h.
+-- Exported by libcudart but declared in no header: what nvcc's host code calls.  The prototypes are in
+-- api/client/runtime.h.
 M.internal = [[
-	__cudaGetKernel __cudaGetProcAddress __cudaInitModule __cudaLaunchKernel __cudaLaunchKernel_ptsz __cudaPopCallConfiguration
-	__cudaPushCallConfiguration __cudaRegisterFatBinary __cudaRegisterFatBinaryEnd __cudaRegisterFunction __cudaRegisterHostVar
+	__cudaGetKernel __cudaGetProcAddress __cudaInitModule __cudaLaunchKernel __cudaLaunchKernel_ptsz
+		__cudaPopCallConfiguration
+	__cudaPushCallConfiguration __cudaRegisterFatBinary __cudaRegisterFatBinaryEnd __cudaRegisterFunction
+		__cudaRegisterHostVar
 	__cudaRegisterManagedVar __cudaRegisterUnifiedTable __cudaRegisterVar __cudaUnregisterFatBinary
 ]]
 
 -- Exported and declared in headers that need OpenGL, EGL or VDPAU: graphics interop, refused.
 M.undeclared = [[
 	cudaEGLStreamConsumerAcquireFrame cudaEGLStreamConsumerConnect cudaEGLStreamConsumerConnectWithFlags
-	cudaEGLStreamConsumerDisconnect cudaEGLStreamConsumerReleaseFrame cudaEGLStreamProducerConnect cudaEGLStreamProducerDisconnect
+	cudaEGLStreamConsumerDisconnect cudaEGLStreamConsumerReleaseFrame cudaEGLStreamProducerConnect
+		cudaEGLStreamProducerDisconnect
 	cudaEGLStreamProducerPresentFrame cudaEGLStreamProducerReturnFrame cudaEventCreateFromEGLSync cudaGLGetDevices
-	cudaGLMapBufferObject cudaGLMapBufferObjectAsync cudaGLRegisterBufferObject cudaGLSetBufferObjectMapFlags cudaGLSetGLDevice
+	cudaGLMapBufferObject cudaGLMapBufferObjectAsync cudaGLRegisterBufferObject cudaGLSetBufferObjectMapFlags
+		cudaGLSetGLDevice
 	cudaGLUnmapBufferObject cudaGLUnmapBufferObjectAsync cudaGLUnregisterBufferObject cudaGraphicsEGLRegisterImage
 	cudaGraphicsGLRegisterBuffer cudaGraphicsGLRegisterImage cudaGraphicsResourceGetMappedEglFrame
-	cudaGraphicsVDPAURegisterOutputSurface cudaGraphicsVDPAURegisterVideoSurface cudaVDPAUGetDevice cudaVDPAUSetVDPAUDevice
+	cudaGraphicsVDPAURegisterOutputSurface cudaGraphicsVDPAURegisterVideoSurface cudaVDPAUGetDevice
+		cudaVDPAUSetVDPAUDevice
 ]]
 
 -- Refused for a reason that the name decides; the first match counts, a rule below that applies wins.
@@ -221,13 +237,16 @@ M.same = [[
 	cudaProfilerStop                        cuProfilerStop
 ]]
 
--- Driver calls with other arguments; a name that is a parameter of the Runtime function is converted, calls after `;` follow on success.
+-- Driver calls with other arguments; a name that is a parameter of the Runtime function is converted, calls after `;`
+-- follow on success.
 M.call = {
 	cudaStreamCreate = "cuStreamCreate(pStream, CU_STREAM_DEFAULT)",
 	cudaEventCreate = "cuEventCreate(event, CU_EVENT_DEFAULT)",
 	cudaSetDeviceFlags = "cuDevicePrimaryCtxSetFlags_v2(rt_device(), flags)",
 	cudaKernelSetAttributeForDevice = "cuKernelSetAttribute(attr, value, kernel, device)",
-	cudaMemcpyPeer = "cuDeviceGet(&(CUdevice){ 0 }, dstDevice); cuDeviceGet(&(CUdevice){ 0 }, srcDevice); cuMemcpyDtoD_v2(dst, src, count)",
+	cudaMemcpyPeer =
+		"cuDeviceGet(&(CUdevice){ 0 }, dstDevice); cuDeviceGet(&(CUdevice){ 0 }, srcDevice); " ..
+			"cuMemcpyDtoD_v2(dst, src, count)",
 	cudaMemcpyPeerAsync = "cuDeviceGet(&(CUdevice){ 0 }, dstDevice); cuDeviceGet(&(CUdevice){ 0 }, srcDevice); " ..
 		"cuMemcpyDtoDAsync_v2(dst, src, count, stream)",
 }
@@ -314,7 +333,8 @@ M.lowered = {
 	int device = 0;
 	CUdeviceptr on_device = 0;
 	void *on_host = NULL;
-	CUpointer_attribute which[] = { CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_POINTER_ATTRIBUTE_IS_MANAGED, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL,
+	CUpointer_attribute which[] = { CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_POINTER_ATTRIBUTE_IS_MANAGED,
+		CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL,
 		CU_POINTER_ATTRIBUTE_DEVICE_POINTER, CU_POINTER_ATTRIBUTE_HOST_POINTER };
 	void *where[] = { &type, &managed, &device, &on_device, &on_host };
 	if (!attributes)
@@ -332,7 +352,8 @@ M.lowered = {
 		attributes->hostPointer = (void *)(uintptr_t)ptr;
 		return cudaSuccess;
 	}
-	attributes->type = managed ? cudaMemoryTypeManaged : type == CU_MEMORYTYPE_HOST ? cudaMemoryTypeHost : cudaMemoryTypeDevice;
+	attributes->type = managed ? cudaMemoryTypeManaged : type == CU_MEMORYTYPE_HOST ? cudaMemoryTypeHost
+		: cudaMemoryTypeDevice;
 	attributes->device = device;
 	attributes->devicePointer = (void *)(uintptr_t)on_device;
 	attributes->hostPointer = on_host;
@@ -341,13 +362,15 @@ M.lowered = {
 	cudaMemcpy3DPeer = [=[
 	if (!p)
 		return rt_error(cudaErrorInvalidValue);
-	struct cudaMemcpy3DParms q = { .srcArray = p->srcArray, .srcPos = p->srcPos, .srcPtr = p->srcPtr, .dstArray = p->dstArray,
+	struct cudaMemcpy3DParms q = { .srcArray = p->srcArray, .srcPos = p->srcPos, .srcPtr = p->srcPtr,
+		.dstArray = p->dstArray,
 		.dstPos = p->dstPos, .dstPtr = p->dstPtr, .extent = p->extent, .kind = cudaMemcpyDefault };
 	return rt_cudaMemcpy3D(&q);]=],
 	cudaMemcpy3DPeerAsync = [=[
 	if (!p)
 		return rt_error(cudaErrorInvalidValue);
-	struct cudaMemcpy3DParms q = { .srcArray = p->srcArray, .srcPos = p->srcPos, .srcPtr = p->srcPtr, .dstArray = p->dstArray,
+	struct cudaMemcpy3DParms q = { .srcArray = p->srcArray, .srcPos = p->srcPos, .srcPtr = p->srcPtr,
+		.dstArray = p->dstArray,
 		.dstPos = p->dstPos, .dstPtr = p->dstPtr, .extent = p->extent, .kind = cudaMemcpyDefault };
 	return rt_cudaMemcpy3DAsync(&q, stream);]=],
 	cudaGraphMemsetNodeGetParams = [=[
@@ -358,7 +381,8 @@ M.lowered = {
 	if (!r)
 		r = rt_cu()->cuGraphMemsetNodeGetParams((CUgraphNode)node, &p);
 	if (!r)
-		*pNodeParams = (struct cudaMemsetParams){ .dst = (void *)(uintptr_t)p.dst, .pitch = p.pitch, .value = p.value,
+		*pNodeParams = (struct cudaMemsetParams){ .dst = (void *)(uintptr_t)p.dst, .pitch = p.pitch,
+			.value = p.value,
 			.elementSize = p.elementSize, .width = p.width, .height = p.height };
 	return rt_return(r);]=],
 
@@ -481,7 +505,8 @@ M.lowered = {
 		view = cv_view(pResViewDesc);
 	CUresult r = rt_init();
 	if (!r)
-		r = rt_cu()->cuTexObjectCreate((CUtexObject *)pTexObject, &resource, &texture, pResViewDesc ? &view : NULL);
+		r = rt_cu()->cuTexObjectCreate((CUtexObject *)pTexObject, &resource, &texture,
+			pResViewDesc ? &view : NULL);
 	return rt_return(r);]],
 	cudaGetTextureObjectResourceDesc = [[
 	CUDA_RESOURCE_DESC d;
@@ -570,7 +595,8 @@ local add = "pGraphNode, graph, pDependencies, numDependencies, &p"
 local function node_rules(struct, make, suffix, driver_add, driver_set, driver_exec, context)
 	local tail = context and ", ctx)" or ")"
 	local function rule(call)
-		local values = { STRUCT = struct, MAKE = make, CALL = call, CONTEXT = call:find("ctx") and with_context or "" }
+		local values = { STRUCT = struct, MAKE = make, CALL = call, CONTEXT = call:find("ctx") and with_context
+			or "" }
 		return (node:gsub("@{(%u+)}", values))
 	end
 	M.lowered["cudaGraphAdd" .. suffix.add] = rule(driver_add .. "(" .. add .. tail)
@@ -580,17 +606,23 @@ end
 
 local copies = { "cuGraphAddMemcpyNode", "cuGraphMemcpyNodeSetParams", "cuGraphExecMemcpyNodeSetParams", true }
 local symbol = "cv_symbol(symbol, count, offset, &at)"
-node_rules("CUDA_KERNEL_NODE_PARAMS", "cv_kernel_node(pNodeParams, &p)", { add = "KernelNode", set = "KernelNodeSetParams" },
+node_rules("CUDA_KERNEL_NODE_PARAMS", "cv_kernel_node(pNodeParams, &p)", { add = "KernelNode",
+	set = "KernelNodeSetParams" },
 	"cuGraphAddKernelNode_v2", "cuGraphKernelNodeSetParams_v2", "cuGraphExecKernelNodeSetParams_v2")
-node_rules("CUDA_MEMCPY3D", "cv_copy1d(dst, src, count, kind, &p)", { add = "MemcpyNode1D", set = "MemcpyNodeSetParams1D" },
+node_rules("CUDA_MEMCPY3D", "cv_copy1d(dst, src, count, kind, &p)", { add = "MemcpyNode1D",
+	set = "MemcpyNodeSetParams1D" },
 	table.unpack(copies))
-node_rules("void *at = NULL;\n\tCUDA_MEMCPY3D", symbol .. ";\n\tif (e == cudaSuccess)\n\t\te = cv_copy1d(at, src, count, kind, &p)",
+node_rules("void *at = NULL;\n\tCUDA_MEMCPY3D",
+	symbol .. ";\n\tif (e == cudaSuccess)\n\t\te = cv_copy1d(at, src, count, kind, &p)",
 	{ add = "MemcpyNodeToSymbol", set = "MemcpyNodeSetParamsToSymbol" }, table.unpack(copies))
-node_rules("void *at = NULL;\n\tCUDA_MEMCPY3D", symbol .. ";\n\tif (e == cudaSuccess)\n\t\te = cv_copy1d(dst, at, count, kind, &p)",
+node_rules("void *at = NULL;\n\tCUDA_MEMCPY3D",
+	symbol .. ";\n\tif (e == cudaSuccess)\n\t\te = cv_copy1d(dst, at, count, kind, &p)",
 	{ add = "MemcpyNodeFromSymbol", set = "MemcpyNodeSetParamsFromSymbol" }, table.unpack(copies))
-node_rules("CUDA_MEMCPY3D", "cv_copy3d(pNodeParams, &p)", { add = "MemcpyNode", set = "MemcpyNodeSetParams" }, table.unpack(copies))
+node_rules("CUDA_MEMCPY3D", "cv_copy3d(pNodeParams, &p)", { add = "MemcpyNode", set = "MemcpyNodeSetParams" },
+	table.unpack(copies))
 M.lowered.cudaGraphAddMemcpyNode = M.lowered.cudaGraphAddMemcpyNode:gsub("pNodeParams", "pCopyParams")
-node_rules("CUDA_MEMSET_NODE_PARAMS", "cv_memset_node(pNodeParams, &p)", { add = "MemsetNode", set = "MemsetNodeSetParams" },
+node_rules("CUDA_MEMSET_NODE_PARAMS", "cv_memset_node(pNodeParams, &p)", { add = "MemsetNode",
+	set = "MemsetNodeSetParams" },
 	"cuGraphAddMemsetNode", "cuGraphMemsetNodeSetParams", "cuGraphExecMemsetNodeSetParams", true)
 M.lowered.cudaGraphAddMemsetNode = M.lowered.cudaGraphAddMemsetNode:gsub("pNodeParams", "pMemsetParams")
 

@@ -1,4 +1,5 @@
--- strings.lua: the texts that cuGetErrorString and cudaGetErrorString give, where they are not the first sentence of the header's comment.
+-- strings.lua: the texts that cuGetErrorString and cudaGetErrorString give, where they are not the first sentence of
+-- the header's comment.
 -- The two libraries share texts where they share numbers.
 local S = {}
 
@@ -84,7 +85,9 @@ local shared = {
 	[907] = "operation not permitted on an event last recorded in a capturing stream",
 	[908] = "attempt to terminate a thread-local capture sequence from another thread",
 	[909] = "wait operation timed out",
-	[910] = "the graph update was not performed because it included changes which violated constraints specific to instantiated " ..
+	[910] =
+		"the graph update was not performed because it included changes which violated constraints specific " ..
+			"to instantiated " ..
 		"graph update",
 	[999] = "unknown error",
 }

@@ -1,10 +1,13 @@
--- auto.lua: what each parameter of an `auto` function means, from types, near-certain conventions and the annotations of api/<lib>.lua.
+-- auto.lua: what each parameter of an `auto` function means, from types, near-certain conventions and the annotations
+-- of api/<lib>.lua.
 -- Parameter modes (the result of A.analyse, one per parameter):
 --   value                a number, passed on                        device   an ordinal
 --   enum, mask           one of the header's values; a subset of `mask`      context  not sent; the session's
 --   id, id?              a live object (0 allowed)                  stream   as on the wire
---   drop                 a live object, gone after success          new      an object created under an id the client chose
---   view                 an object that exists: its id, or, when the session does not know it yet, the id the client offers
+--   drop                 a live object, gone after success          new      an object created under an id the client
+--   chose
+--   view                 an object that exists: its id, or, when the session does not know it yet, the id the client
+--   offers
 --   find                 an object that exists: its id, 0 when the session does not know it
 --   in, in?, in[N], in?[N]   struct or array read                   string   NUL-terminated bytes
 --   out, out[N]          struct, number or array written            dev EXPR address of EXPR bytes inside the window
@@ -69,15 +72,18 @@ local function convention(model, data, f, p)
 	if t.k ~= "ptr" then return nil end
 	local to = t.to
 	if to.k == "int" and to.size == 1 and to.const then return "string" end
-	if data.handles[to.td or ""] or data.addresses[to.td or ""] or to.k == "void" or to.k == "ptr" then return nil end
+	if data.handles[to.td or ""] or data.addresses[to.td or ""] or to.k == "void" or to.k == "ptr" then
+		return nil end
 	if to.const and to.k == "record" and not A.struct_problem(model, data, to) then return "in" end
 	-- "Returned ..." in the parameter's documentation names an output.
 	local doc = (f.doc or ""):match("\\param%s+%[?%a*%]?%s*" .. p.name .. "%s+%-?%s*(%a+)")
-	if not to.const and doc and doc:match("^Returned") and not A.struct_problem(model, data, to) then return "out" end
+	if not to.const and doc and doc:match("^Returned") and not A.struct_problem(model, data, to) then
+		return "out" end
 	return nil
 end
 
-local modes = U.set { "value", "device", "enum", "mask", "context", "id", "id?", "stream", "drop", "new", "view", "find", "in", "in?",
+local modes = U.set { "value", "device", "enum", "mask", "context", "id", "id?", "stream", "drop", "new", "view",
+	"find", "in", "in?",
 	"string", "out", "dev", "list", "count" }
 
 -- One parameter: { p, mode, kind, count, nullable, type = what a pointer points to, expr }, or nil and why not.
@@ -91,14 +97,17 @@ local function parameter(model, data, where, f, p, text)
 	if not modes[d.mode] then U.fail("%s: parameter %s: unknown meaning %q", where, p.name, text) end
 	d.nullable = d.mode:match("%?$") ~= nil
 	d.mode = d.mode:gsub("%?$", "")
-	d.type = p.type.k == "ptr" and d.mode ~= "id" and d.mode ~= "drop" and d.mode ~= "stream" and p.type.to or p.type
+	d.type = p.type.k == "ptr" and d.mode ~= "id" and d.mode ~= "drop" and d.mode ~= "stream" and p.type.to
+		or p.type
 	d.kind = data.handles[d.type.td or ""]
-	if (d.mode == "id" or d.mode == "drop" or d.mode == "new" or d.mode == "view" or d.mode == "find") and not d.kind then
-		U.fail("%s: parameter %s: %s is no handle that api/cuda.lua knows", where, p.name, d.type.spell)
+	if (d.mode == "id" or d.mode == "drop" or d.mode == "new" or d.mode == "view" or d.mode == "find")
+		and not d.kind then
+		U.fail("%s: parameter %s: %s is no known handle", where, p.name, d.type.spell)
 	end
 	if d.mode == "in" or d.mode == "out" or d.mode == "list" then
 		local field = A.struct_problem(model, data, d.type)
-		if field then return nil, ("field %s of parameter %s of %s needs an annotation"):format(field, p.name, f.name) end
+		if field then return nil, ("field %s of parameter %s of %s needs an annotation"):format(field, p.name,
+			f.name) end
 	end
 	if d.mode == "dev" then d.expr = E.compile(rest or "", where) end
 	return d
@@ -110,20 +119,22 @@ function A.analyse(model, data, where, f, a)
 	for _, p in ipairs(f.params) do known[p.name] = true end
 	for key in pairs(a) do
 		if type(key) == "string" and not known[key] and not A.options[key] then
-			U.fail("%s: annotation names parameter %s, which %s does not have", where, key, f.name)
+			U.fail("%s: %s has no parameter %s", where, f.name, key)
 		end
 	end
 	local list = {}
 	for i, p in ipairs(f.params) do
 		local d, why = parameter(model, data, where, f, p, a[p.name])
 		if not d then return nil, why end
-		if d.count and not known[d.count] then U.fail("%s: parameter %s: no parameter %s", where, p.name, d.count) end
+		if d.count and not known[d.count] then U.fail("%s: parameter %s: no parameter %s", where, p.name,
+			d.count) end
 		list[i] = d
 	end
 	return list
 end
 
--- Keys of an annotation that are not parameters: states, async, after (C function called with a new object before it is put into the
+-- Keys of an annotation that are not parameters: states, async, after (C function called with a new object before it is
+-- put into the
 -- table), before (called with an object about to be dropped), done (C that the client runs after success).
 A.options = U.set { "states", "async", "after", "before", "done" }
 

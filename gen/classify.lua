@@ -7,7 +7,8 @@ local C = {}
 C.classes = { "auto", "custom", "local", "lowered", "refuse" }
 
 local function stale(path, name, what, word)
-	U.fail("%s:%d: %s names %s, which the headers do not declare", path, U.line_of(U.read(path), word or name), what, name)
+	U.fail("%s:%d: %s names %s, which the headers do not declare", path, U.line_of(U.read(path), word or name),
+		what, name)
 end
 
 -- Words of a list in api/<lib>.lua, each declared and named once.
@@ -22,7 +23,8 @@ end
 
 local function put(path, f, class, reason)
 	if f.class then
-		U.fail("%s:%d: %s is in two classes: %s and %s", path, U.line_of(U.read(path), f.name), f.name, f.class, class)
+		U.fail("%s:%d: %s is in two classes: %s and %s", path, U.line_of(U.read(path), f.name), f.name, f.class,
+			class)
 	end
 	f.class, f.reason = class, reason
 end
@@ -31,7 +33,8 @@ local function hand(path, model, data)
 	for _, class in ipairs { "local", "custom" } do
 		for _, name in ipairs(C.words(path, model, data.hand[class], "M.hand")) do
 			local f = model.by_name[name]
-			if f.base then U.fail("%s:%d: %s is made from %s", path, U.line_of(U.read(path), name), name, f.base) end
+			if f.base then U.fail("%s:%d: %s is made from %s", path, U.line_of(U.read(path), name), name,
+				f.base) end
 			put(path, f, class)
 		end
 	end
@@ -71,7 +74,8 @@ local function lowered(path, model, data)
 			for target in f.lowering:gmatch("call_(cu[%w_]+)") do
 				local t = model.by_name[target]
 				if not t then stale(path, target, "M.lowered." .. f.name, "call_" .. target) end
-				if t.class == "refuse" then class, reason = "refuse", t.reason elseif not t.class then class = class == "refuse" and class end
+				if t.class == "refuse" then class, reason = "refuse", t.reason elseif not t.class
+					then class = class == "refuse" and class end
 			end
 			if class and not f.class then
 				f.class, f.reason, again = class, reason, true
@@ -130,7 +134,8 @@ end
 function C.table(model)
 	local rows = {}
 	for _, f in ipairs(model.functions) do
-		rows[#rows + 1] = ("%-8s %-8s %-56s %s"):format(model.name, f.class, f.name, f.reason or ""):gsub("%s+$", "")
+		rows[#rows + 1] = ("%-8s %-8s %-56s %s"):format(model.name, f.class, f.name,
+			f.reason or ""):gsub("%s+$", "")
 	end
 	table.sort(rows, function(a, c) return a:sub(18) < c:sub(18) end)
 	return table.concat(rows, "\n") .. "\n"

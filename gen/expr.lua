@@ -1,5 +1,6 @@
 -- expr.lua: size expressions of annotations -> C that notices overflow.
--- a + b, a - b, a * b, parentheses, numbers, sizeof(T), C lvalues (v->res.linear.sizeInBytes) and f(lvalue) become calls of
+-- a + b, a - b, a * b, parentheses, numbers, sizeof(T), C lvalues (v->res.linear.sizeInBytes) and f(lvalue) become
+-- calls of
 -- ag_add, ag_sub, ag_mul, which set *over.
 local U = require("gen.util")
 local E = {}
@@ -9,7 +10,8 @@ local function tokens(text, where)
 	while true do
 		at = text:match("^%s*()", at)
 		if at > #text then break end
-		local t = text:match("^[%a_][%w_]*%b()", at) or text:match("^[%a_][%w_%.]*[%w_]*", at) or text:match("^%d+", at) or text:match("^[%+%-%*%(%)]", at)
+		local t = text:match("^[%a_][%w_]*%b()", at) or text:match("^[%a_][%w_%.]*[%w_]*",
+			at) or text:match("^%d+", at) or text:match("^[%+%-%*%(%)]", at)
 		local path = text:match("^[%a_][%w_]*%->[%w_%.%[%]]+", at)
 		t = path or t
 		if not t then U.fail("%s: cannot read expression %q", where, text) end

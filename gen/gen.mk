@@ -1,4 +1,5 @@
-# The generator, and build/gen/* that it makes.  One run makes all files and touches only those whose content changed; the stamp says
+# The generator, and build/gen/* that it makes.  One run makes all files and touches only those whose content
+# changed; the stamp says
 # when it last ran.
 GEN := build/bin/agileos-gen
 GEN_LUA_CFLAGS := $(shell pkg-config --cflags lua5.4 2>/dev/null || echo -I/usr/include/lua5.4)
@@ -18,12 +19,14 @@ $(GEN): $(call objs,$(GEN_SRC))
 
 GEN_DATA := $(wildcard gen/*.lua gen/templates/*.lua api/*.lua)
 GEN_HEADERS := $(addprefix build/gen/,msg.h driver.h calls.h worker_calls.h rt_calls.h procaddress.h errors.h)
-GEN_SOURCES := $(addprefix build/gen/,driver_none.c driver_nv.c driver_soft.c client_table.c cuda_exports.c worker_table.c \
+GEN_SOURCES := $(addprefix build/gen/,driver_none.c driver_nv.c driver_soft.c client_table.c cuda_exports.c \
+	worker_table.c \
 	cudart_lowered.c cudart_exports.c procaddress.c errors.c client_auto.c)
 GEN_LISTS := $(addprefix build/gen/,libcuda.map libcudart.map cuda.syms cudart.syms)
 GEN_FILES := $(GEN_HEADERS) $(GEN_SOURCES) $(GEN_LISTS)
 
-build/gen/.stamp: $(GEN) $(GEN_DATA) $(wildcard $(CUDA_HOME)/include/cuda.h $(CUDA_HOME)/include/cuda_runtime_api.h)
+GEN_CUDA_H := $(wildcard $(addprefix $(CUDA_HOME)/include/,cuda.h cudaTypedefs.h cuda_runtime_api.h driver_types.h))
+build/gen/.stamp: $(GEN) $(GEN_DATA) $(GEN_CUDA_H)
 	@mkdir -p $(@D)
 	@mkdir -p build/gen/tests
 	$(GEN) . all build/gen $(CUDA_HOME)/include
@@ -35,7 +38,7 @@ GEN_USERS = $(filter-out gen/%,$(wildcard api/*/*.c worker/*.c worker/softgpu/so
 $(call objs,$(GEN_USERS) $(GEN_SOURCES)) $(call asan_objs,$(GEN_USERS) $(GEN_SOURCES)): | build/gen/.stamp
 
 # For the parts that link them.
-GEN_CLIENT_SRC := build/gen/client_table.c build/gen/client_auto.c build/gen/cuda_exports.c build/gen/procaddress.c build/gen/errors.c build/gen/driver_none.c
+GEN_CLIENT_SRC := $(addprefix build/gen/,client_table.c client_auto.c cuda_exports.c procaddress.c errors.c driver_none.c)
 GEN_RUNTIME_SRC := build/gen/cudart_lowered.c build/gen/cudart_exports.c
 GEN_WORKER_SRC := build/gen/worker_table.c build/gen/driver_none.c build/gen/driver_nv.c build/gen/driver_soft.c
 

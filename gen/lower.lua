@@ -1,10 +1,12 @@
 -- lower.lua: the lowering rules of api/cudart.lua -> C bodies of rt_cudaX.
 --
 --   M.same:  "cudaX cuY"            rt_cudaX(a, b) is cuY(a, b)
---   M.call:  cudaX = "cuY(b, a, 0)" an identifier that is a parameter of cudaX is converted to cuY's type, the rest is C;
+--   M.call:  cudaX = "cuY(b, a, 0)" an identifier that is a parameter of cudaX is converted to cuY's type, the rest is
+--   C;
 --            calls after `;` follow when the first succeeds
 --   M.lowered: cudaX = [[C body]]
--- Conversions are between the two libraries' names of one thing: a size that differs is an error here, not a surprise at run time.
+-- Conversions are between the two libraries' names of one thing: a size that differs is an error here, not a surprise
+-- at run time.
 -- A rule whose Driver function is refused makes the Runtime function refused too.
 local U = require("gen.util")
 local L = {}
@@ -22,21 +24,25 @@ local function convert(where, p, t)
 	local from = p.type
 	if from.spell == t.spell then return p.name end
 	if is_struct(from) or is_struct(t) then
-		if from.size ~= t.size then U.fail("%s: parameter %s: %s has %d bytes, %s has %d", where, p.name, from.spell, from.size, t.spell, t.size) end
+		if from.size ~= t.size then U.fail("%s: parameter %s: %s has %d bytes, %s has %d", where, p.name,
+			from.spell, from.size, t.spell, t.size) end
 		return ("({ %s to_; memcpy(&to_, &%s, sizeof to_); to_; })"):format(t.spell, p.name)
 	end
 	if from.k == "ptr" and t.k == "ptr" then
 		local a, c = pointee_bytes(nil, from), pointee_bytes(nil, t)
 		if a ~= c and a > 1 and c > 1 then
-			U.fail("%s: parameter %s: %s points to %d bytes, %s to %d", where, p.name, from.spell, a, t.spell, c)
+			U.fail("%s: parameter %s: %s points to %d bytes, %s to %d", where, p.name, from.spell, a,
+				t.spell, c)
 		end
 		return ("(%s)(uintptr_t)%s"):format(t.spell, p.name)
 	end
 	if from.k == "ptr" or t.k == "ptr" then
-		if from.size ~= t.size then U.fail("%s: parameter %s: %s is no %s", where, p.name, from.spell, t.spell) end
+		if from.size ~= t.size then U.fail("%s: parameter %s: %s is no %s", where, p.name, from.spell,
+			t.spell) end
 		return ("(%s)(uintptr_t)%s"):format(t.spell, p.name)
 	end
-	if from.size > t.size then U.fail("%s: parameter %s: %s does not fit in %s", where, p.name, from.spell, t.spell) end
+	if from.size > t.size then U.fail("%s: parameter %s: %s does not fit in %s", where, p.name, from.spell,
+		t.spell) end
 	return ("(%s)%s"):format(t.spell, p.name)
 end
 
@@ -80,7 +86,8 @@ local function call(where, f, driver, text)
 	local list = table.concat(args, ", ")
 	local expression = ("rt_cu()->%s(%s)"):format(name, list)
 	if d.twin and not d.stream then
-		expression = ("(rt_per_thread_default ? rt_cu()->%s(%s) : rt_cu()->%s(%s))"):format(d.twin, list, name, list)
+		expression = ("(rt_per_thread_default ? rt_cu()->%s(%s) : rt_cu()->%s(%s))"):format(d.twin, list, name,
+			list)
 	end
 	return expression, d
 end
@@ -106,7 +113,8 @@ function L.apply(path, model, driver, data)
 	local function put(name, text, calls)
 		local f = model.by_name[name]
 		if not f then U.fail("%s: the headers do not declare it", where(name)) end
-		if f.class == "local" or f.class == "custom" then return end      -- written by hand: the rule is not needed
+		-- written by hand: the rule is not needed
+		if f.class == "local" or f.class == "custom" then return end
 		if f.class then U.fail("%s: has two rules", where(name)) end
 		f.class, f.lowering = "lowered", text
 		for _, d in ipairs(calls) do
@@ -128,7 +136,8 @@ function L.apply(path, model, driver, data)
 	end
 	for _, name in ipairs(U.sorted(data.lowered)) do
 		local text, calls = data.lowered[name], {}
-		for d in text:gmatch("rt_cu%(%)%->(cu[%w_]+)") do calls[#calls + 1] = driver_function(where(name), driver, d) end
+		for d in text:gmatch("rt_cu%(%)%->(cu[%w_]+)") do calls[#calls + 1] = driver_function(where(name),
+			driver, d) end
 		put(name, text:gsub("%s+$", ""), calls)
 	end
 	-- Rules in terms of other Runtime functions.
@@ -137,7 +146,8 @@ function L.apply(path, model, driver, data)
 		for other in (f.lowering or ""):gmatch("rt_(cuda%w+)%(") do
 			local target = model.by_name[other]
 			if target and (target.class or "refuse") == "refuse" then
-				f.class, f.reason, f.lowering = "refuse", other .. ": " .. (target.reason or "not annotated"), nil
+				f.class, f.reason, f.lowering = "refuse",
+					other .. ": " .. (target.reason or "not annotated"), nil
 				break
 			end
 		end

@@ -1,9 +1,11 @@
 -- main.lua: headers and api/*.lua in, build/gen out.
 --
 --   agileos-gen ROOT all OUT INCLUDE       every generated file into OUT
---   agileos-gen ROOT coverage OUT INCLUDE  one line per library on stdout, the table of functions into OUT/../coverage.txt
+--   agileos-gen ROOT coverage OUT INCLUDE  one line per library on stdout, the table of functions into
+--   OUT/../coverage.txt
 --   agileos-gen ROOT opcodes OUT INCLUDE   appends numbers for new operations to api/opcodes.lua
---   agileos-gen ROOT listings OUT INCLUDE  the signatures and classes of all functions, for review: OUT/<lib>-<version>.{sigs,txt}
+--   agileos-gen ROOT listings OUT INCLUDE  the signatures and classes of all functions, for review:
+--   OUT/<lib>-<version>.{sigs,txt}
 --   agileos-gen ROOT mini HEADER DATA      what a header of its own and its annotations become, on stdout (tests)
 package.path = ROOT .. "/?.lua"
 local U = require("gen.util")
@@ -15,7 +17,8 @@ local messages = require("gen.messages")
 local opcodes = require("gen.opcodes")
 
 local mode, out, include = arg[1], arg[2], arg[3]
-if not include then U.fail("usage: agileos-gen ROOT all|coverage|opcodes|listings OUT INCLUDE, or ROOT mini HEADER DATA") end
+if not include
+	then U.fail("usage: agileos-gen ROOT all|coverage|opcodes|listings OUT INCLUDE, or ROOT mini HEADER DATA") end
 
 local function words(text)
 	local list = {}
@@ -29,7 +32,8 @@ local function build()
 	for _, name in ipairs { "cuda", "cudart" } do
 		local path = ("%s/api/%s.lua"):format(ROOT, name)
 		g[name].data = U.load(path)
-		classify.classify(path, g[name], g[name].data, name == "cudart" and function(p, m, d) lower.apply(p, m, g.cuda, d) end)
+		classify.classify(path, g[name], g[name].data, name == "cudart" and function(p, m, d) lower.apply(p, m,
+			g.cuda, d) end)
 	end
 	g.cudart.internal = words(g.cudart.data.internal)
 	g.cudart.undeclared = words(g.cudart.data.undeclared)
@@ -64,13 +68,16 @@ local function generate(g)
 		["msg.h"] = T "msg"(g),
 		["driver.h"] = driver.header(g), ["driver_none.c"] = driver.none(g), ["driver_nv.c"] = driver.nv(g),
 		["driver_soft.c"] = driver.soft(g),
-		["calls.h"] = client.calls(g), ["client_table.c"] = client.table(g), ["cuda_exports.c"] = client.exports(g),
+		["calls.h"] = client.calls(g), ["client_table.c"] = client.table(g),
+			["cuda_exports.c"] = client.exports(g),
 		["worker_calls.h"] = worker.calls(g), ["worker_table.c"] = T "auto_worker".file(g) .. worker.table(g),
-		["rt_calls.h"] = runtime.calls(g), ["cudart_lowered.c"] = runtime.lowered(g), ["cudart_exports.c"] = runtime.exports(g),
+		["rt_calls.h"] = runtime.calls(g), ["cudart_lowered.c"] = runtime.lowered(g),
+			["cudart_exports.c"] = runtime.exports(g),
 		["client_auto.c"] = T "auto_client".file(g), ["tests/auto_test.c"] = T "auto_test".file(g), 
 		["procaddress.h"] = lists.proc_header(), ["procaddress.c"] = lists.proc_table(g),
 		["errors.h"] = lists.errors_header(), ["errors.c"] = lists.errors_table(g),
-		["libcuda.map"] = lists.map(lists.driver_names(g)), ["libcudart.map"] = lists.map(lists.runtime_names(g), "libcudart.so.13"),
+		["libcuda.map"] = lists.map(lists.driver_names(g)),
+			["libcudart.map"] = lists.map(lists.runtime_names(g), "libcudart.so.13"),
 		["cuda.syms"] = lists.syms(lists.driver_names(g)), ["cudart.syms"] = lists.syms(lists.runtime_names(g)),
 	}
 	local names = U.sorted(files)
@@ -96,7 +103,8 @@ end
 local function signatures(m)
 	local b = U.buffer()
 	local lines = {}
-	for _, f in ipairs(m.functions) do lines[#lines + 1] = ("%s %s(%s)"):format(f.ret.spell, f.name, U.parameters(f)) end
+	for _, f in ipairs(m.functions) do lines[#lines + 1] = ("%s %s(%s)"):format(f.ret.spell, f.name,
+		U.parameters(f)) end
 	table.sort(lines)
 	for _, l in ipairs(lines) do b("%s", l) end
 	for _, name in ipairs(U.sorted(m.records)) do
@@ -114,7 +122,8 @@ local function listings(g)
 	for _, name in ipairs { "cuda", "cudart" } do
 		local m = g[name]
 		U.write(("%s/%s-%s.sigs"):format(out, m.name, m.version), signatures(m))
-		U.write(("%s/%s-%s.txt"):format(out, m.name, m.version), classify.summary(m) .. "\n" .. classify.table(m))
+		U.write(("%s/%s-%s.txt"):format(out, m.name, m.version), classify.summary(m) .. "\n"
+			.. classify.table(m))
 	end
 end
 

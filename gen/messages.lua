@@ -1,5 +1,6 @@
 -- messages.lua: the wire layout of auto functions: fixed fields by parameter mode, arrays in the tails, replies.
--- Adds to each parameter d: d.field (message), d.rfield (reply) and, for arrays, d.tail or d.rtail = true, in the order of the parameters.
+-- Adds to each parameter d: d.field (message), d.rfield (reply) and, for arrays, d.tail or d.rtail = true, in the order
+-- of the parameters.
 local U = require("gen.util")
 local L = require("gen.layout")
 local A = require("gen.auto")
@@ -14,7 +15,8 @@ local function number_type(t)
 end
 
 local function raw(name, t)
-	local align = math.min(8, t.align or (t.size % 8 == 0 and 8 or t.size % 4 == 0 and 4 or t.size % 2 == 0 and 2 or 1))
+	local align = math.min(8, t.align or (t.size % 8 == 0 and 8 or t.size % 4 == 0 and 4 or t.size % 2 == 0 and 2
+		or 1))
 	return { name, "raw", c = t.spell:gsub("^const ", ""), bytes = t.size, align = align }
 end
 
@@ -68,7 +70,8 @@ function M.of(f)
 	for _, d in ipairs(params) do
 		fields(d, function(x) fixed[#fixed + 1] = x end, function(x) reply[#reply + 1] = x end)
 	end
-	local m = { name = f.name, auto = f, states = options.states or "R", tail = false, rtail = options.before ~= nil }
+	local m = { name = f.name, auto = f, states = options.states or "R", tail = false,
+		rtail = options.before ~= nil }
 	for _, d in ipairs(params) do
 		m.tail, m.rtail = m.tail or d.tail or false, m.rtail or d.rtail or false
 		if d.mode == "drop" and not options.states then m.states = "RF" end

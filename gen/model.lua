@@ -1,7 +1,9 @@
 -- model.lua: headers -> one model per library: the functions it declares, in order, with their per-thread twins named.
 --
---   M.driver(include) / M.runtime(include) -> { functions = { F, ... }, by_name, enums, records, typedefs, macros, version, header }
---   F: { name, ret, params, line, doc, base = name without _ptsz/_ptds (twins only), stream = index of the stream parameter or nil }
+--   M.driver(include) / M.runtime(include) -> { functions = { F, ... }, by_name, enums, records, typedefs, macros,
+--   version, header }
+--   F: { name, ret, params, line, doc, base = name without _ptsz/_ptds (twins only), stream = index of the stream
+--   parameter or nil }
 local U = require("gen.util")
 local M = {}
 
@@ -46,7 +48,8 @@ end
 local stream_types = { CUstream = true, cudaStream_t = true }
 
 local function library(scanned, pattern, only)
-	local model = { functions = {}, by_name = {}, enums = scanned.enums, records = scanned.records, typedefs = scanned.typedefs,
+	local model = { functions = {}, by_name = {}, enums = scanned.enums, records = scanned.records,
+		typedefs = scanned.typedefs,
 		macros = {} }
 	for _, m in ipairs(scanned.macros) do model.macros[m.name] = m.body end
 	local cache = {}

@@ -6,7 +6,8 @@ function O.read(path)
 	local list = U.load(path)
 	local number = {}
 	for i, name in ipairs(list) do
-		if number[name] then U.fail("%s:%d: operation %s has two numbers", path, U.line_of(U.read(path), name), name) end
+		if number[name] then U.fail("%s:%d: operation %s has two numbers", path, U.line_of(U.read(path), name),
+			name) end
 		number[name] = i
 	end
 	return list, number

@@ -1,11 +1,16 @@
-/* scan.c - what libclang knows of a header, as Lua tables.  No judgement is made here: semantics belong to the Lua model.
+/* scan.c - what libclang knows of a header, as Lua tables.  No judgement is made here: semantics belong to the Lua
+ * model.
  *
  *   scan { text = "#include <cuda.h>\n", args = { "-I...", ... } }
- *   -> { functions = { { name, file, line, doc, ret = T, params = { { name, type = T } } }, ... },   in order of first declaration
+ *   -> { functions = { { name, file, line, doc, ret = T, params = { { name, type = T } } }, ... },   in order of first
+ * declaration
  *        enums     = { [name] = { name, file, line, size, values = { { name, value, doc } } } },
- *        records   = { [key] = { name, kind = "struct"|"union", size, align, fields = { { name, offset, type = T, bits } } } },
- *        typedefs  = { { name, file, line, type = T }, ... }, macros = { { name, file, line, body = "tokens ..." }, ... } }
- *   T: { spell, k = void|int|float|ptr|enum|record|func|array|other, size, const, td = outermost typedef's name, signed,
+ *        records   = { [key] = { name, kind = "struct"|"union", size, align, fields = { { name, offset, type = T, bits
+ * } } } },
+ *        typedefs  = { { name, file, line, type = T }, ... }, macros = { { name, file, line, body = "tokens ..." }, ...
+ * } }
+ *   T: { spell, k = void|int|float|ptr|enum|record|func|array|other, size, const, td = outermost typedef's name,
+ * signed,
  *        to = T (ptr), of = T and n (array), ret and params = { T } (func), name (enum: its key; record: its key) }
  *
  * Any error the compiler reports is raised as a Lua error "file:line: text".

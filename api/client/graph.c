@@ -1,9 +1,12 @@
 /* graph.c - captures, kernel nodes and memory nodes of graphs; all other graph functions are generated (api/cuda.lua).
  *
- * A kernel node is a launch captured into the graph after the node's dependencies, on a stream kept for that, so that a node's kernel takes the
- * same way as any other launch.  While anything captures in this process, waits ask the worker whether their stream does.
+ * A kernel node is a launch captured into the graph after the node's dependencies, on a stream kept for that, so that a
+ * node's kernel takes the
+ * same way as any other launch.  While anything captures in this process, waits ask the worker whether their stream
+ * does.
  *
- * Memory of allocation nodes comes from the client's heap when the node is made and keeps its address: it belongs to the graphs and
+ * Memory of allocation nodes comes from the client's heap when the node is made and keeps its address: it belongs to
+ * the graphs and
  * executable graphs that hold the node, and goes with the last of them.  In the graph itself such nodes are empty ones.
  */
 #include "internal.h"
@@ -16,7 +19,8 @@ static pthread_mutex_t node_lock = PTHREAD_MUTEX_INITIALIZER;    /* order: befor
 static CUstream node_stream;
 static __thread CUstreamCaptureMode thread_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
 
-/* --- captures ----------------------------------------------------------------------------------------------------------- */
+/* --- captures
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static CUresult info(ag_id wire, struct rep_capture_info *rep)
 {
@@ -82,7 +86,8 @@ static CUresult capturable(CUstream h, struct agc_stream **out)
 	return CUDA_SUCCESS;
 }
 
-CUresult call_cuStreamBeginCaptureToGraph(CUstream h, CUgraph graph, const CUgraphNode *deps, const CUgraphEdgeData *edges, size_t n,
+CUresult call_cuStreamBeginCaptureToGraph(CUstream h, CUgraph graph, const CUgraphNode *deps,
+	const CUgraphEdgeData *edges, size_t n,
                                           CUstreamCaptureMode mode)
 {
 	struct agc_stream *s;
@@ -123,7 +128,8 @@ CUresult call_cuStreamEndCapture(CUstream h, CUgraph *out)
 	return r ? r : failed;
 }
 
-CUresult call_cuStreamGetCaptureInfo_v3(CUstream h, CUstreamCaptureStatus *status, cuuint64_t *id, CUgraph *graph, const CUgraphNode **deps,
+CUresult call_cuStreamGetCaptureInfo_v3(CUstream h, CUstreamCaptureStatus *status, cuuint64_t *id, CUgraph *graph,
+	const CUgraphNode **deps,
                                         const CUgraphEdgeData **edges, size_t *ndeps)
 {
 	struct rep_capture_info rep = { 0 };
@@ -151,7 +157,8 @@ CUresult call_cuStreamIsCapturing(CUstream h, CUstreamCaptureStatus *status)
 	return call_cuStreamGetCaptureInfo_v3(h, status, NULL, NULL, NULL, NULL, NULL);
 }
 
-/* The mode of the thread guards against calls that would break a capture; ours cannot, every capture is relaxed in the worker. */
+/* The mode of the thread guards against calls that would break a capture; ours cannot, every capture is relaxed in the
+ * worker. */
 CUresult call_cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode)
 {
 	AGC_READY();
@@ -163,7 +170,8 @@ CUresult call_cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode)
 	return CUDA_SUCCESS;
 }
 
-/* --- kernel nodes --------------------------------------------------------------------------------------------------------- */
+/* --- kernel nodes
+ * --------------------------------------------------------------------------------------------------------- */
 
 /* Under node_lock: the stream on which nodes are captured. */
 static CUresult node_stream_get(ag_id *id)
@@ -176,14 +184,16 @@ static CUresult node_stream_get(ag_id *id)
 	return r;
 }
 
-static CUresult captured_launch(CUgraph graph, const CUgraphNode *deps, size_t n, const CUDA_KERNEL_NODE_PARAMS *p, ag_id node)
+static CUresult captured_launch(CUgraph graph, const CUgraphNode *deps, size_t n, const CUDA_KERNEL_NODE_PARAMS *p,
+	ag_id node)
 {
 	ag_id stream;
 	CUfunction f = p->func ? p->func : (CUfunction)p->kern;
 	CUresult r = node_stream_get(&stream);
 	if (r || (r = capture_begin(stream, graph, deps, n)))
 		return r;
-	CUresult launched = call_cuLaunchKernel(f, p->gridDimX, p->gridDimY, p->gridDimZ, p->blockDimX, p->blockDimY, p->blockDimZ,
+	CUresult launched = call_cuLaunchKernel(f, p->gridDimX, p->gridDimY, p->gridDimZ, p->blockDimX, p->blockDimY,
+		p->blockDimZ,
 	                                        p->sharedMemBytes, node_stream, p->kernelParams, p->extra);
 	r = capture_end(stream, 0, launched ? 0 : node, NULL);
 	if (r && !launched)
@@ -191,7 +201,8 @@ static CUresult captured_launch(CUgraph graph, const CUgraphNode *deps, size_t n
 	return launched ? launched : r;
 }
 
-CUresult call_cuGraphAddKernelNode_v2(CUgraphNode *out, CUgraph graph, const CUgraphNode *deps, size_t n, const CUDA_KERNEL_NODE_PARAMS *p)
+CUresult call_cuGraphAddKernelNode_v2(CUgraphNode *out, CUgraph graph, const CUgraphNode *deps, size_t n,
+	const CUDA_KERNEL_NODE_PARAMS *p)
 {
 	AGC_CURRENT();
 	if (!out || !graph || !p || (n && !deps))
@@ -245,7 +256,8 @@ CUresult call_cuGraphExecKernelNodeSetParams_v2(CUgraphExec exec, CUgraphNode no
 	return exec && node && p ? kernel_set(exec, node, p) : CUDA_ERROR_INVALID_VALUE;
 }
 
-/* --- memory nodes ---------------------------------------------------------------------------------------------------------- */
+/* --- memory nodes
+ * ---------------------------------------------------------------------------------------------------------- */
 
 /* Memory that graphs hold.  owner: graph and executable graphs, 0 ends the list. */
 struct held {
@@ -333,11 +345,13 @@ void agc_graph_gone(ag_id owner)
 	}
 }
 
-CUresult call_cuGraphAddMemAllocNode(CUgraphNode *out, CUgraph graph, const CUgraphNode *deps, size_t n, CUDA_MEM_ALLOC_NODE_PARAMS *p)
+CUresult call_cuGraphAddMemAllocNode(CUgraphNode *out, CUgraph graph, const CUgraphNode *deps, size_t n,
+	CUDA_MEM_ALLOC_NODE_PARAMS *p)
 {
 	AGC_CURRENT();
 	if (!out || !graph || !p || !p->bytesize || p->poolProps.allocType != CU_MEM_ALLOCATION_TYPE_PINNED ||
-	    p->poolProps.handleTypes != CU_MEM_HANDLE_TYPE_NONE || p->poolProps.location.type != CU_MEM_LOCATION_TYPE_DEVICE)
+	    p->poolProps.handleTypes != CU_MEM_HANDLE_TYPE_NONE
+	    	|| p->poolProps.location.type != CU_MEM_LOCATION_TYPE_DEVICE)
 		return CUDA_ERROR_INVALID_VALUE;
 	struct held *h = calloc(1, sizeof *h);
 	if (!h || !add_owner(h, agc_id(graph))) {
@@ -382,7 +396,8 @@ CUresult call_cuGraphMemAllocNodeGetParams(CUgraphNode node, CUDA_MEM_ALLOC_NODE
 	return r;
 }
 
-CUresult call_cuGraphAddMemFreeNode(CUgraphNode *out, CUgraph graph, const CUgraphNode *deps, size_t n, CUdeviceptr dptr)
+CUresult call_cuGraphAddMemFreeNode(CUgraphNode *out, CUgraph graph, const CUgraphNode *deps, size_t n,
+	CUdeviceptr dptr)
 {
 	AGC_CURRENT();
 	if (!out || !graph || !agc_graph_holds(dptr))
@@ -413,7 +428,8 @@ CUresult call_cuDeviceGetGraphMemAttribute(CUdevice dev, CUgraphMem_attribute at
 	uint64_t now = held_bytes(), high = atomic_load(&held_high);
 	if (now > high)
 		atomic_store(&held_high, high = now);
-	*(cuuint64_t *)value = attr == CU_GRAPH_MEM_ATTR_USED_MEM_HIGH || attr == CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH ? high : now;
+	*(cuuint64_t *)value = attr == CU_GRAPH_MEM_ATTR_USED_MEM_HIGH || attr == CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH
+		? high : now;
 	return CUDA_SUCCESS;
 }
 
@@ -422,7 +438,8 @@ CUresult call_cuDeviceSetGraphMemAttribute(CUdevice dev, CUgraphMem_attribute at
 	AGC_READY();
 	if (dev < 0 || (uint32_t)dev >= agc_s.shm->ndevices)
 		return CUDA_ERROR_INVALID_DEVICE;
-	if (!value || *(cuuint64_t *)value != 0 || (attr != CU_GRAPH_MEM_ATTR_USED_MEM_HIGH && attr != CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH))
+	if (!value || *(cuuint64_t *)value != 0 || (attr != CU_GRAPH_MEM_ATTR_USED_MEM_HIGH
+		&& attr != CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH))
 		return CUDA_ERROR_INVALID_VALUE;
 	atomic_store(&held_high, held_bytes());
 	return CUDA_SUCCESS;

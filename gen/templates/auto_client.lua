@@ -59,12 +59,14 @@ local function checks(b, m)
 	local f = m.auto
 	for _, d in ipairs(f.auto.params) do
 		local p = d.name
-		if d.p.type.k == "ptr" and not d.nullable and (d.mode == "in" or d.mode == "out" or d.mode == "new" or d.mode == "view" or d.mode == "find"
+		if d.p.type.k == "ptr" and not d.nullable and (d.mode == "in" or d.mode == "out" or d.mode == "new"
+			or d.mode == "view" or d.mode == "find"
 			or d.mode == "string" or d.mode == "count") then
 			b("\tif (!%s%s)\n\t\treturn CUDA_ERROR_INVALID_VALUE;", p, d.count and " && " .. d.count or "")
 		end
 		if d.mode == "string" then
-			b("\tsize_t len_%s = strlen(%s) + 1;\n\tif (len_%s > %d)\n\t\treturn CUDA_ERROR_INVALID_VALUE;", p, p, p, A.max_string)
+			b("\tsize_t len_%s = strlen(%s) + 1;\n\tif (len_%s > %d)\n\t\treturn CUDA_ERROR_INVALID_VALUE;",
+				p, p, p, A.max_string)
 		end
 	end
 	local seen = {}
@@ -84,7 +86,8 @@ local function list_checks(b, m)
 	b("\tuint64_t cap = %s ? *%s : 0;", table.concat(any, " || "), count)
 	b("\tif (cap > %d) {\n\t\tsize_t total = 0;", m.list_cap)
 	local args = {}
-	for i, d in ipairs(m.auto.auto.params) do args[i] = d.mode == "list" and "NULL" or d.mode == "count" and "&total" or d.name end
+	for i, d in ipairs(m.auto.auto.params) do args[i] = d.mode == "list" and "NULL" or d.mode == "count"
+		and "&total" or d.name end
 	b("\t\tr = call_%s(%s);\n\t\tif (r)\n\t\t\treturn r;", m.name, table.concat(args, ", "))
 	b("\t\tif (total > %d)\n\t\t\treturn too_many(\"%s\");", m.list_cap, m.name)
 	for _, d in ipairs(m.lists) do
@@ -119,7 +122,8 @@ local function extras(m)
 end
 
 local function handle(d, value)
-	return d.type.k == "ptr" and ("(%s)(uintptr_t)%s"):format(d.type.spell, value) or ("(%s)%s"):format(d.type.spell, value)
+	return d.type.k == "ptr" and ("(%s)(uintptr_t)%s"):format(d.type.spell,
+		value) or ("(%s)%s"):format(d.type.spell, value)
 end
 
 local function as_id(d, value)
@@ -140,24 +144,31 @@ local function encode(b, m)
 		if mode == "value" then b("\tm->%s = %s;", p, p)
 		elseif mode == "enum" or mode == "mask" or mode == "device" then b("\tm->%s = (int32_t)%s;", p, p)
 		elseif mode == "stream" then b("\t(void)%s;\n\tm->%s = wire_%s;", p, p, p)
-		elseif mode == "dev" then b("\tm->%s = (uint64_t)%s%s;", p, d.type.k == "ptr" and "(uintptr_t)" or "", p)
+		elseif mode == "dev" then b("\tm->%s = (uint64_t)%s%s;", p, d.type.k == "ptr" and "(uintptr_t)" or "",
+			p)
 		elseif mode == "id" or mode == "drop" then b("\tm->%s = %s;", p, as_id(d, p))
 		elseif mode == "new" or mode == "view" then b("\t(void)%s;\n\tm->%s = id_%s;", p, p, p)
 		elseif mode == "in" and not d.count then
 			if d.nullable then
-				b("\tm->has_%s = %s != NULL;\n\tif (%s)\n\t\tm->%s = *%s;\n\telse\n\t\tmemset(&m->%s, 0, sizeof m->%s);", p, p, p, p, p, p, p)
+				b("\tm->has_%s = %s != NULL;\n\tif (%s)\n\t\tm->%s = *%s;\n\telse\n" ..
+					"\t\tmemset(&m->%s, 0, sizeof m->%s);", p, p, p, p, p, p, p)
 			else
 				b("\tm->%s = *%s;", p, p)
 			end
 		elseif mode == "in" then
 			if d.nullable then b("\tm->has_%s = %s != NULL;", p, p) end
-			b("\tif (%s && %s) {\n\t\tmemcpy(tail, %s, (size_t)%s * %d);\n\t\ttail += TAIL(%s * %d);\n\t}", p, d.count, p, d.count,
+			b("\tif (%s && %s) {\n\t\tmemcpy(tail, %s, (size_t)%s * %d);\n\t\ttail += TAIL(%s * %d);\n\t}",
+				p, d.count, p, d.count,
 				element_bytes(d), d.count, element_bytes(d))
 		elseif mode == "string" then
-			b("\tm->len_%s = (uint32_t)len_%s;\n\tmemcpy(tail, %s, len_%s);\n\ttail += TAIL(len_%s);", p, p, p, p, p)
+			b("\tm->len_%s = (uint32_t)len_%s;\n\tmemcpy(tail, %s, len_%s);\n\ttail += TAIL(len_%s);", p, p,
+				p, p, p)
 		elseif mode == "list" then
 			b("\tm->has_%s = %s != NULL;", p, p)
-			if d.kind then b("\tif (%s && cap) {\n\t\tmemcpy(tail, offer_%s, cap * 8);\n\t\ttail += TAIL(cap * 8);\n\t}", p, p) end
+			if d.kind
+				then
+				b("\tif (%s && cap) {\n\t\tmemcpy(tail, offer_%s, cap * 8);\n" ..
+					"\t\ttail += TAIL(cap * 8);\n\t}", p, p) end
 		elseif mode == "count" then b("\t(void)%s;\n\tm->%s = cap;", p, p)
 		else b("\t(void)%s;", p) end
 	end
@@ -168,7 +179,8 @@ end
 -- Kinds of M.index_of draw their indexes from another kind's.
 local function id_new(g, kind)
 	local of = g.cuda.data.index_of and g.cuda.data.index_of[kind]
-	return of and ("as_kind(AG_K_%s, agc_id_new(AG_K_%s, NULL))"):format(kind, of) or ("agc_id_new(AG_K_%s, NULL)"):format(kind)
+	return of and ("as_kind(AG_K_%s, agc_id_new(AG_K_%s, NULL))"):format(kind,
+		of) or ("agc_id_new(AG_K_%s, NULL)"):format(kind)
 end
 
 local function id_free(g, kind, id)
@@ -182,13 +194,15 @@ local function take_ids(b, g, m)
 	for _, d in ipairs(m.lists) do
 		if d.kind then
 			b("\tag_id *offer_%s = calloc(cap ? cap : 1, sizeof *offer_%s);", d.name, d.name)
-			b("\tfor (uint64_t i = 0; offer_%s && %s && i < cap; i++)\n\t\toffer_%s[i] = agc_id_new(AG_K_%s, NULL);", d.name, d.name, d.name, d.kind)
+			b("\tfor (uint64_t i = 0; offer_%s && %s && i < cap; i++)\n" ..
+				"\t\toffer_%s[i] = agc_id_new(AG_K_%s, NULL);", d.name, d.name, d.name, d.kind)
 		end
 	end
 	local failed = {}
 	for _, d in ipairs(m.new) do failed[#failed + 1] = "!id_" .. d.name end
 	for _, d in ipairs(m.lists) do
-		if d.kind then failed[#failed + 1] = ("!offer_%s || (%s && cap && !offer_%s[cap - 1])"):format(d.name, d.name, d.name) end
+		if d.kind then failed[#failed + 1] = ("!offer_%s || (%s && cap && !offer_%s[cap - 1])"):format(d.name,
+			d.name, d.name) end
 	end
 	if #failed > 0 then
 		b("\tif (%s) {\n\t\tr = CUDA_ERROR_OUT_OF_MEMORY;\n\t\tgoto out;\n\t}", table.concat(failed, " || "))
@@ -199,7 +213,8 @@ local function give_back_ids(b, g, m)
 	for _, d in ipairs(m.new) do b("\tif (id_%s)\n\t\t%s;", d.name, id_free(g, d.kind, "id_" .. d.name)) end
 	for _, d in ipairs(m.lists) do
 		if d.kind then
-			b("\tfor (uint64_t i = 0; offer_%s && %s && i < cap; i++)\n\t\tif (offer_%s[i])\n\t\t\tagc_id_free(offer_%s[i]);", d.name, d.name,
+			b("\tfor (uint64_t i = 0; offer_%s && %s && i < cap; i++)\n\t\tif (offer_%s[i])\n" ..
+				"\t\t\tagc_id_free(offer_%s[i]);", d.name, d.name,
 				d.name, d.name)
 			b("\tfree(offer_%s);", d.name)
 		end
@@ -220,20 +235,26 @@ local function results(b, g, m)
 			b("\t*%s = %s;\n\tif (rep.%s == id_%s)\n\t\tid_%s = 0;", p, handle(d, "rep." .. p), p, p, p)
 		elseif d.mode == "find" then b("\t*%s = %s;", p, handle(d, "rep." .. p))
 		elseif d.mode == "drop" then b("\t%s;", id_free(g, d.kind, as_id(d, p)))
-		elseif d.mode == "out" and not d.count then b(d.nullable and "\tif (%s)\n\t\t*%s = rep.%s;" or "\t*%s = rep.%s;", p, p, d.nullable and p or nil)
+		elseif d.mode == "out" and not d.count then b(d.nullable and "\tif (%s)\n\t\t*%s = rep.%s;"
+			or "\t*%s = rep.%s;", p, p, d.nullable and p or nil)
 		elseif d.mode == "out" then
 			b("\tif (got + (size_t)%s * %d > tail + tail_bytes)\n\t\tgoto out;", d.count, d.type.size)
-			b("\tif (%s)\n\t\tmemcpy(%s, got, (size_t)%s * %d);\n\tgot += TAIL(%s * %d);", d.count, p, d.count, d.type.size, d.count, d.type.size)
+			b("\tif (%s)\n\t\tmemcpy(%s, got, (size_t)%s * %d);\n\tgot += TAIL(%s * %d);", d.count, p,
+				d.count, d.type.size, d.count, d.type.size)
 		elseif d.mode == "list" then
-			b("\tif (%s) {\n\t\tif (got + filled * %d > tail + tail_bytes)\n\t\t\tgoto out;", p, element_bytes(d))
-			b("\t\tmemcpy(%s, got, filled * %d);\n\t\tgot += TAIL(filled * %d);", p, element_bytes(d), element_bytes(d))
+			b("\tif (%s) {\n\t\tif (got + filled * %d > tail + tail_bytes)\n\t\t\tgoto out;", p,
+				element_bytes(d))
+			b("\t\tmemcpy(%s, got, filled * %d);\n\t\tgot += TAIL(filled * %d);", p, element_bytes(d),
+				element_bytes(d))
 			b("\t\tmemset(%s + filled, 0, (cap - filled) * sizeof *%s);", p, p)
-			if d.kind then b("\t\tmemset(offer_%s, 0, (rep.used_%s < cap ? rep.used_%s : cap) * 8);", p, p, p) end
+			if d.kind then b("\t\tmemset(offer_%s, 0, (rep.used_%s < cap ? rep.used_%s : cap) * 8);", p, p,
+				p) end
 			b("\t}")
 		elseif d.mode == "count" then b("\t*%s = rep.%s;", p, p) end
 	end
 	if m.auto.auto.options.before then
-		b("\tfor (uint32_t i = 0; i + 8 <= tail_bytes; i += 8) {\n\t\tag_id gone;\n\t\tmemcpy(&gone, tail + i, 8);\n\t\tagc_id_free(gone);\n\t}")
+		b("\tfor (uint32_t i = 0; i + 8 <= tail_bytes; i += 8) {\n\t\tag_id gone;\n" ..
+			"\t\tmemcpy(&gone, tail + i, 8);\n\t\tagc_id_free(gone);\n\t}")
 	end
 end
 
@@ -248,14 +269,16 @@ local function call(b, g, m)
 	list_checks(b, m)
 	for _, d in ipairs(f.auto.params) do
 		if d.mode == "stream" then
-			b("\tag_id wire_%s;\n\tif (!agc_stream(%s, &wire_%s))\n\t\treturn CUDA_ERROR_INVALID_HANDLE;", d.name, d.name, d.name)
+			b("\tag_id wire_%s;\n\tif (!agc_stream(%s, &wire_%s))\n\t\treturn CUDA_ERROR_INVALID_HANDLE;",
+				d.name, d.name, d.name)
 		end
 	end
 	if m.reply then b("\tstruct rep_%s rep;", f.name) end
 	if m.rtail then b("\tuint8_t *tail = malloc(AG_REPLY_BYTES);\n\tuint32_t tail_bytes = AG_REPLY_BYTES;") end
 	take_ids(b, g, m)
 	if m.rtail then
-		b(needs_out and "\tif (!tail) {\n\t\tr = CUDA_ERROR_OUT_OF_MEMORY;\n\t\tgoto out;\n\t}" or "\tif (!tail)\n\t\treturn CUDA_ERROR_OUT_OF_MEMORY;")
+		b(needs_out and "\tif (!tail) {\n\t\tr = CUDA_ERROR_OUT_OF_MEMORY;\n\t\tgoto out;\n\t}"
+			or "\tif (!tail)\n\t\treturn CUDA_ERROR_OUT_OF_MEMORY;")
 	end
 	b("\tuint32_t bytes = %s;", tail_size(m))
 	b("\tstruct msg_%s *m = agc_begin(AG_OP_%s, sizeof *m, bytes);", f.name, f.name)
@@ -269,12 +292,14 @@ local function call(b, g, m)
 	end
 	local _, extra = extras(m)
 	local args = U.arguments(f)
-	b("\tenc_%s(m%s%s);", f.name, args ~= "" and ", " .. args or "", #extra > 0 and ", " .. table.concat(extra, ", ") or "")
+	b("\tenc_%s(m%s%s);", f.name, args ~= "" and ", " .. args or "", #extra > 0 and ", " .. table.concat(extra,
+		", ") or "")
 	if not m.call then
 		b("\treturn agc_post(m);\n}\n")
 		return
 	end
-	b("\tr = agc_call(m, %s, %s, %s, %s);", m.reply_size > 0 and "&rep" or "NULL", m.reply_size > 0 and "sizeof rep" or "0", m.rtail and "tail" or "NULL",
+	b("\tr = agc_call(m, %s, %s, %s, %s);", m.reply_size > 0 and "&rep" or "NULL", m.reply_size > 0 and "sizeof rep"
+		or "0", m.rtail and "tail" or "NULL",
 		m.rtail and "&tail_bytes" or "NULL")
 	if needs_out then b("\tif (r)\n\t\tgoto out;")
 	else b("\tif (r)%s", m.rtail and " {\n\t\tfree(tail);\n\t\treturn r;\n\t}" or "\n\t\treturn r;") end

@@ -1,4 +1,5 @@
--- auto_worker.lua -> worker_table.c: dec_X check_X invoke_X reply_X of every auto function.  The bytes come from a client: dec_X bounds
+-- auto_worker.lua -> worker_table.c: dec_X check_X invoke_X reply_X of every auto function.  The bytes come from a
+-- client: dec_X bounds
 -- them, check_X judges every value and changes nothing, invoke_X translates ids and calls the driver.
 local U = require("gen.util")
 local A = require("gen.auto")
@@ -7,7 +8,8 @@ local T = {}
 
 local prelude = [[
 /* Generated from cuda.h and api/cuda.lua: the worker's side of the functions that are generated from end to end.
- * dec_X splits the message's tail (bounds only), check_X judges it (AG_MALFORMED: no correct client sends it), invoke_X acts. */
+ * dec_X splits the message's tail (bounds only), check_X judges it (AG_MALFORMED: no correct client sends it), invoke_X
+ * acts. */
 #include <string.h>
 #include "driver.h"
 #include "worker_calls.h"
@@ -143,7 +145,8 @@ local function struct_plan(g, name)
 	for _, rule in ipairs(rules) do
 		local path = rule[1]
 		local t = path and field_type(model, record, path)
-		if path and not t then U.fail("%s:%d: %s has no field %s", g.path, U.line_of(U.read(g.path), path), name, path) end
+		if path and not t then U.fail("%s:%d: %s has no field %s", g.path, U.line_of(U.read(g.path), path),
+			name, path) end
 		local c = { path = path, when = rule.when, type = t }
 		if rule.id then
 			c.id = rule.id
@@ -176,12 +179,14 @@ local function handle_value(t, value)
 end
 
 local function judge_function(b, plan)
-	b("static CUresult judge_%s(const struct session *s, const %s *v)\n{\n\t(void)s;\n\t(void)v;", c_name(plan.name), plan.name)
+	b("static CUresult judge_%s(const struct session *s, const %s *v)\n{\n\t(void)s;\n\t(void)v;",
+		c_name(plan.name), plan.name)
 	for _, c in ipairs(plan.checks) do
 		local test
 		local result = "CUDA_ERROR_INVALID_VALUE"
 		if c.enum and c.n then
-			for i = 0, c.n - 1 do b("\tif (!enum_%s(v->%s[%d]))\n\t\treturn CUDA_ERROR_INVALID_VALUE;", c_name(c.enum), c.path, i) end
+			for i = 0, c.n - 1 do b("\tif (!enum_%s(v->%s[%d]))\n\t\treturn CUDA_ERROR_INVALID_VALUE;",
+				c_name(c.enum), c.path, i) end
 		elseif c.enum then test = ("!enum_%s(v->%s)"):format(c_name(c.enum), c.path)
 		elseif c.id then
 			test = ("!session_has(s, AG_K_%s, %s)"):format(c.id, handle_value(c.type, "v->" .. c.path))
@@ -190,8 +195,10 @@ local function judge_function(b, plan)
 		elseif c.check then test = ("!(%s)"):format(c.check)
 		elseif c.dev then
 			local addr = "(uint64_t)v->" .. c.path
-			if c.host then addr = ("(%s ? (uint64_t)(uintptr_t)v->%s : %s)"):format(c.host_when, c.host, addr) end
-			b("\t%s{\n\t\tbool over = false;\n\t\tuint64_t bytes = %s;", c.when and "if (" .. c.when .. ") " or "", c.dev)
+			if c.host then addr = ("(%s ? (uint64_t)(uintptr_t)v->%s : %s)"):format(c.host_when, c.host,
+				addr) end
+			b("\t%s{\n\t\tbool over = false;\n\t\tuint64_t bytes = %s;", c.when and "if (" .. c.when .. ") "
+				or "", c.dev)
 			b("\t\tif (over || !range_ok(s, %s, bytes))\n\t\t\treturn CUDA_ERROR_INVALID_VALUE;\n\t}", addr)
 		end
 		if test then
@@ -208,7 +215,8 @@ local function translate_functions(b, plan, used)
 		b("static void real_%s(struct session *s, %s *v)\n{", c_name(plan.name), plan.name)
 		for _, h in ipairs(plan.handles) do
 			if h.when then b("\tif (%s)", h.when) end
-			b("%s\tv->%s = session_get(s, AG_K_%s, (ag_id)(uintptr_t)v->%s);", h.when and "\t" or "", h.path, h.id, h.path)
+			b("%s\tv->%s = session_get(s, AG_K_%s, (ag_id)(uintptr_t)v->%s);", h.when and "\t" or "",
+				h.path, h.id, h.path)
 		end
 		b("}\n")
 	end
@@ -216,7 +224,8 @@ local function translate_functions(b, plan, used)
 		b("static void ids_%s(const struct session *s, %s *v)\n{", c_name(plan.name), plan.name)
 		for _, h in ipairs(plan.handles) do
 			if h.when then b("\tif (%s)", h.when) end
-			b("%s\tv->%s = (void *)(uintptr_t)session_find(s, AG_K_%s, v->%s);", h.when and "\t" or "", h.path, h.id, h.path)
+			b("%s\tv->%s = (void *)(uintptr_t)session_find(s, AG_K_%s, v->%s);", h.when and "\t" or "",
+				h.path, h.id, h.path)
 		end
 		b("}\n")
 	end
@@ -227,9 +236,12 @@ local function collect(g)
 	local enums, judged, real, ids = {}, {}, {}, {}
 	for _, m in ipairs(g.messages) do
 		for _, d in ipairs(m.auto and m.auto.auto.params or {}) do
-			if d.mode == "enum" or d.mode == "mask" or (d.mode == "in" and d.type.k == "enum") then enums[d.type.name] = true end
-			if d.type.k == "record" and d.mode == "in" then judged[d.type.name], real[d.type.name] = true, true end
-			if d.type.k == "record" and (d.mode == "out" or d.mode == "list") then ids[d.type.name] = true end
+			if d.mode == "enum" or d.mode == "mask" or (d.mode == "in" and d.type.k == "enum")
+				then enums[d.type.name] = true end
+			if d.type.k == "record" and d.mode == "in" then judged[d.type.name], real[d.type.name] = true,
+				true end
+			if d.type.k == "record" and (d.mode == "out" or d.mode == "list")
+				then ids[d.type.name] = true end
 		end
 	end
 	local plans = {}
@@ -257,25 +269,31 @@ local function decode(b, m)
 	local any = false
 	for _, d in ipairs(f.auto.params) do
 		if d.tail then
-			local t = d.kind and "uint64_t" or d.mode == "string" and "char" or d.type.spell:gsub("^const ", "")
+			local t = d.kind and "uint64_t" or d.mode == "string" and "char" or d.type.spell:gsub("^const ",
+				"")
 			b("\tconst %s *%s;", t, d.name)
 			any = true
 		end
 	end
 	if not any then b("\tint none;") end
 	b("};\n")
-	b("static bool dec_%s(const struct msg_%s *m, const void *tail, uint32_t ntail, struct arg_%s *a)\n{", f.name, f.name, f.name)
+	b("static bool dec_%s(const struct msg_%s *m, const void *tail, uint32_t ntail, struct arg_%s *a)\n{", f.name,
+		f.name, f.name)
 	b("\tconst uint8_t *at = tail, *end = at + ntail;\n\t(void)m;\n\tmemset(a, 0, sizeof *a);")
 	for _, d in ipairs(f.auto.params) do
 		local p = d.name
 		if d.tail and d.mode == "string" then
-			b("\tif (!m->len_%s || m->len_%s > %d || !(a->%s = take(&at, end, m->len_%s)) || a->%s[m->len_%s - 1])\n\t\treturn false;", p, p,
+			b("\tif (!m->len_%s || m->len_%s > %d || !(a->%s = take(&at, end, m->len_%s)) || " ..
+				"a->%s[m->len_%s - 1])\n\t\treturn false;", p, p,
 				A.max_string, p, p, p, p)
 		elseif d.tail and d.mode == "list" then
-			b("\tif (m->%s > %d || (m->has_%s && !(a->%s = take(&at, end, m->%s * 8))))\n\t\treturn false;", d.rest, m.list_cap, p, p, d.rest)
+			b("\tif (m->%s > %d || (m->has_%s && !(a->%s = take(&at, end, m->%s * 8))))\n\t\treturn false;",
+				d.rest, m.list_cap, p, p, d.rest)
 		elseif d.tail then
-			b("\tif (m->%s > %d || (%s!(a->%s = take(&at, end, m->%s * %d))))\n\t\treturn false;", d.count, A.max_elements,
-				d.nullable and ("m->has_%s && "):format(p) or "", p, d.count, d.kind and 8 or d.type.size)
+			b("\tif (m->%s > %d || (%s!(a->%s = take(&at, end, m->%s * %d))))\n\t\treturn false;", d.count,
+				A.max_elements,
+				d.nullable and ("m->has_%s && "):format(p) or "", p, d.count,
+					d.kind and 8 or d.type.size)
 		elseif d.mode == "out" and d.count then
 			b("\tif (m->%s > %d)\n\t\treturn false;", d.count, A.max_elements)
 		elseif d.mode == "list" then
@@ -287,8 +305,10 @@ end
 
 local function check(b, m, plans)
 	local f = m.auto
-	b("static CUresult check_%s(const struct session *s, const struct msg_%s *m, const void *tail, uint32_t ntail)\n{", f.name, f.name)
-	b("\tstruct arg_%s a;\n\tif (!dec_%s(m, tail, ntail, &a))\n\t\treturn AG_MALFORMED;\n\t(void)s;", f.name, f.name)
+	b("static CUresult check_%s(const struct session *s, const struct msg_%s *m, const void *tail, uint32_t " ..
+		"ntail)\n{", f.name, f.name)
+	b("\tstruct arg_%s a;\n\tif (!dec_%s(m, tail, ntail, &a))\n\t\treturn AG_MALFORMED;\n\t(void)s;", f.name,
+		f.name)
 	local function unless(test, result) b("\tif (%s)\n\t\treturn %s;", test, result) end
 	-- First what no correct client sends, then values, then handles and addresses.
 	for _, d in ipairs(f.auto.params) do
@@ -296,32 +316,42 @@ local function check(b, m, plans)
 		if d.mode == "new" or d.mode == "view" then
 			unless(("!session_id_free(s, AG_K_%s, m->%s)"):format(d.kind, p), "AG_MALFORMED")
 		elseif d.mode == "list" and d.kind then
-			b("\tfor (uint64_t i = 0; a.%s && i < m->%s; i++)\n\t\tif (!session_id_free(s, AG_K_%s, a.%s[i]))\n\t\t\treturn AG_MALFORMED;", p, d.rest,
+			b("\tfor (uint64_t i = 0; a.%s && i < m->%s; i++)\n" ..
+				"\t\tif (!session_id_free(s, AG_K_%s, a.%s[i]))\n\t\t\treturn AG_MALFORMED;", p, d.rest,
 				d.kind, p)
 		end
 	end
 	for _, d in ipairs(f.auto.params) do
 		local p = d.name
-		if d.mode == "enum" or d.mode == "mask" then unless(("!enum_%s(m->%s)"):format(c_name(d.type.name), p), "CUDA_ERROR_INVALID_VALUE")
+		if d.mode == "enum" or d.mode == "mask" then unless(("!enum_%s(m->%s)"):format(c_name(d.type.name), p),
+			"CUDA_ERROR_INVALID_VALUE")
 		elseif d.mode == "device" then unless(("m->%s != 0"):format(p), "CUDA_ERROR_INVALID_DEVICE")
-		elseif d.mode == "stream" then unless(("!session_stream_ok(s, m->%s)"):format(p), "CUDA_ERROR_INVALID_HANDLE")
+		elseif d.mode == "stream" then unless(("!session_stream_ok(s, m->%s)"):format(p),
+			"CUDA_ERROR_INVALID_HANDLE")
 		elseif (d.mode == "id" or d.mode == "drop") then
-			unless(("%s!session_has(s, AG_K_%s, m->%s)"):format(d.nullable and "m->" .. p .. " && " or "", d.kind, p), "CUDA_ERROR_INVALID_HANDLE")
+			unless(("%s!session_has(s, AG_K_%s, m->%s)"):format(d.nullable and "m->" .. p .. " && " or "",
+				d.kind, p), "CUDA_ERROR_INVALID_HANDLE")
 		elseif d.mode == "dev" then
 			b("\t{\n\t\tbool over = false;\n\t\tuint64_t bytes = %s;", d.expr)
 			b("\t\tif (over || !range_ok(s, m->%s, bytes))\n\t\t\treturn CUDA_ERROR_INVALID_VALUE;\n\t}", p)
 		elseif d.mode == "in" and d.count and d.kind then
-			b("\tfor (uint64_t i = 0; a.%s && i < m->%s; i++)\n\t\tif (!session_has(s, AG_K_%s, a.%s[i]))\n\t\t\treturn CUDA_ERROR_INVALID_HANDLE;", p,
+			b("\tfor (uint64_t i = 0; a.%s && i < m->%s; i++)\n" ..
+				"\t\tif (!session_has(s, AG_K_%s, a.%s[i]))\n" ..
+					"\t\t\treturn CUDA_ERROR_INVALID_HANDLE;", p,
 				d.count, d.kind, p)
 		elseif d.mode == "in" and d.count and d.type.k == "enum" then
-			b("\tfor (uint64_t i = 0; a.%s && i < m->%s; i++)\n\t\tif (!enum_%s((int64_t)a.%s[i]))\n\t\t\treturn CUDA_ERROR_INVALID_VALUE;", p, d.count,
+			b("\tfor (uint64_t i = 0; a.%s && i < m->%s; i++)\n\t\tif (!enum_%s((int64_t)a.%s[i]))\n" ..
+				"\t\t\treturn CUDA_ERROR_INVALID_VALUE;", p, d.count,
 				c_name(d.type.name), p)
 		elseif d.mode == "in" and d.type.k == "record" and plans[d.type.name] then
 			local judge = "judge_" .. c_name(d.type.name)
 			if d.count then
-				b("\tfor (uint64_t i = 0; a.%s && i < m->%s; i++) {\n\t\tCUresult r = %s(s, a.%s + i);\n\t\tif (r)\n\t\t\treturn r;\n\t}", p, d.count, judge, p)
+				b("\tfor (uint64_t i = 0; a.%s && i < m->%s; i++) {\n" ..
+					"\t\tCUresult r = %s(s, a.%s + i);\n\t\tif (r)\n\t\t\treturn r;\n" ..
+						"\t}", p, d.count, judge, p)
 			else
-				b("\t%s{\n\t\tCUresult r = %s(s, &m->%s);\n\t\tif (r)\n\t\t\treturn r;\n\t}", d.nullable and ("if (m->has_%s) "):format(p) or "", judge, p)
+				b("\t%s{\n\t\tCUresult r = %s(s, &m->%s);\n\t\tif (r)\n\t\t\treturn r;\n\t}",
+					d.nullable and ("if (m->has_%s) "):format(p) or "", judge, p)
 			end
 		end
 	end
@@ -347,7 +377,8 @@ local function prepare(b, m, plans)
 		elseif d.mode == "device" then arg = "real_device(s)"
 		elseif d.mode == "context" then arg = "real_context(s)"
 		elseif d.mode == "stream" then arg = ("session_stream(s, m->%s)"):format(p)
-		elseif d.mode == "dev" then arg = ("(%s)%sm->%s"):format(bare(d.type), d.type.k == "ptr" and "(uintptr_t)" or "", p)
+		elseif d.mode == "dev" then arg = ("(%s)%sm->%s"):format(bare(d.type),
+			d.type.k == "ptr" and "(uintptr_t)" or "", p)
 		elseif d.mode == "id" or d.mode == "drop" then arg = real_handle(d, "m->" .. p)
 		elseif d.mode == "new" or d.mode == "view" or d.mode == "find" then
 			b("\t%s v_%s = 0;", bare(d.type), p)
@@ -360,13 +391,15 @@ local function prepare(b, m, plans)
 			b("\t%s v_%s;\n\tmemset(&v_%s, 0, sizeof v_%s);", bare(d.type), p, p, p)
 			arg = "&v_" .. p
 		elseif d.mode == "in" and d.count and d.kind then
-			b("\t%s v_%s[%d];\n\tfor (uint64_t i = 0; a.%s && i < m->%s; i++)\n\t\tv_%s[i] = %s;", bare(d.type), p, A.max_elements, p, d.count, p,
+			b("\t%s v_%s[%d];\n\tfor (uint64_t i = 0; a.%s && i < m->%s; i++)\n\t\tv_%s[i] = %s;",
+				bare(d.type), p, A.max_elements, p, d.count, p,
 				real_handle(d, ("a.%s[i]"):format(p)))
 			arg = ("a.%s && m->%s ? v_%s : NULL"):format(p, d.count, p)
 		elseif d.mode == "in" and d.count then arg = ("m->%s ? a.%s : NULL"):format(d.count, p)
 		elseif d.mode == "in" then
 			b("\t%s v_%s = m->%s;", bare(d.type), p, p)
-			if plans[d.type.name] and #plans[d.type.name].handles > 0 then b("\treal_%s(s, &v_%s);", c_name(d.type.name), p) end
+			if plans[d.type.name] and #plans[d.type.name].handles > 0 then b("\treal_%s(s, &v_%s);",
+				c_name(d.type.name), p) end
 			arg = (d.nullable and ("m->has_%s ? &v_%s : NULL"):format(p, p)) or "&v_" .. p
 		elseif d.mode == "list" then
 			b("\t%s v_%s[%d];", bare(d.type), p, m.list_cap)
@@ -394,15 +427,19 @@ local function register(b, g, m)
 		local real = d.type.k == "ptr" and "v_" .. p or ("(void *)(uintptr_t)v_%s"):format(p)
 		if d.mode == "new" then
 			local destroy = g.cuda.data.destroy[d.kind]
-			if not destroy then U.fail("%s: %s creates a %s, which M.destroy does not know", g.path, m.name, d.kind) end
+			if not destroy then U.fail("%s: %s creates a %s, which M.destroy does not know", g.path, m.name,
+				d.kind) end
 			b("\tr = v_%s ? session_put(s, AG_K_%s, m->%s, %s) : CUDA_ERROR_UNKNOWN;", p, d.kind, p, real)
 			if options.after then
-				b("\tif (!r) {\n\t\tr = %s(s, m->%s, v_%s);\n\t\tif (r)\n\t\t\tsession_drop(s, AG_K_%s, m->%s);\n\t}", options.after, p, p, d.kind, p)
+				b("\tif (!r) {\n\t\tr = %s(s, m->%s, v_%s);\n\t\tif (r)\n" ..
+					"\t\t\tsession_drop(s, AG_K_%s, m->%s);\n\t}", options.after, p, p, d.kind, p)
 			end
-			b("\tif (r) {\n\t\tif (v_%s)\n\t\t\tsession_driver(s)->%s(v_%s);\n\t\treturn r;\n\t}", p, destroy, p)
+			b("\tif (r) {\n\t\tif (v_%s)\n\t\t\tsession_driver(s)->%s(v_%s);\n\t\treturn r;\n\t}", p,
+				destroy, p)
 		elseif d.mode == "view" then
 			b("\trep->%s = session_find(s, AG_K_%s, %s);", p, d.kind, real)
-			b("\tif (!rep->%s && v_%s) {\n\t\tr = session_put(s, AG_K_%s, m->%s, %s);\n\t\tif (r)\n\t\t\treturn r;\n\t\trep->%s = m->%s;\n\t}", p, p, d.kind, p,
+			b("\tif (!rep->%s && v_%s) {\n\t\tr = session_put(s, AG_K_%s, m->%s, %s);\n\t\tif (r)\n" ..
+				"\t\t\treturn r;\n\t\trep->%s = m->%s;\n\t}", p, p, d.kind, p,
 				real, p, p)
 		elseif d.mode == "drop" then b("\tsession_drop(s, AG_K_%s, m->%s);", d.kind, p) end
 	end
@@ -418,18 +455,22 @@ local function reply(b, m, plans)
 			if translate then b("\tids_%s(s, &v_%s);", c_name(d.type.name), p) end
 			b("\trep->%s = v_%s;", p, p)
 		elseif d.mode == "out" then
-			b("\tif (!give(out, v_%s, (size_t)m->%s * sizeof *v_%s))\n\t\treturn CUDA_ERROR_UNKNOWN;", p, d.count, p)
+			b("\tif (!give(out, v_%s, (size_t)m->%s * sizeof *v_%s))\n\t\treturn CUDA_ERROR_UNKNOWN;", p,
+				d.count, p)
 		elseif d.mode == "count" then b("\trep->%s = v_%s;", p, p)
 		elseif d.mode == "list" and d.kind then
 			b("\tuint64_t w_%s[%d];\n\trep->used_%s = 0;", p, m.list_cap, p)
-			b("\tfor (uint64_t i = 0; m->has_%s && i < v_%s && i < m->%s; i++) {\n\t\tw_%s[i] = session_find(s, AG_K_%s, v_%s[i]);", p, d.rest, d.rest, p,
+			b("\tfor (uint64_t i = 0; m->has_%s && i < v_%s && i < m->%s; i++) {\n" ..
+				"\t\tw_%s[i] = session_find(s, AG_K_%s, v_%s[i]);", p, d.rest, d.rest, p,
 				d.kind, p)
-			b("\t\tif (!w_%s[i]) {\n\t\t\tr = session_put(s, AG_K_%s, a.%s[rep->used_%s], v_%s[i]);\n\t\t\tif (r)\n\t\t\t\treturn r;", p, d.kind, p, p, p)
+			b("\t\tif (!w_%s[i]) {\n\t\t\tr = session_put(s, AG_K_%s, a.%s[rep->used_%s], v_%s[i]);\n" ..
+				"\t\t\tif (r)\n\t\t\t\treturn r;", p, d.kind, p, p, p)
 			b("\t\t\tw_%s[i] = a.%s[rep->used_%s++];\n\t\t}\n\t}", p, p, p)
 		end
 	end
 	for _, d in ipairs(m.lists) do
-		b("\tif (m->has_%s && !give(out, %s_%s, (size_t)(v_%s < m->%s ? v_%s : m->%s) * sizeof *%s_%s))\n\t\treturn CUDA_ERROR_UNKNOWN;", d.name,
+		b("\tif (m->has_%s && !give(out, %s_%s, (size_t)(v_%s < m->%s ? v_%s : m->%s) * sizeof *%s_%s))\n" ..
+			"\t\treturn CUDA_ERROR_UNKNOWN;", d.name,
 			d.kind and "w" or "v", d.name, d.rest, d.rest, d.rest, d.rest, d.kind and "w" or "v", d.name)
 	end
 end
@@ -437,14 +478,16 @@ end
 local function invoke(b, g, m, plans)
 	local f = m.auto
 	local options = f.auto.options
-	b("static CUresult invoke_%s(struct session *s, const struct msg_%s *m, const void *tail, uint32_t ntail, %s, struct ag_out *out)\n{", f.name,
+	b("static CUresult invoke_%s(struct session *s, const struct msg_%s *m, const void *tail, uint32_t ntail, " ..
+		"%s, struct ag_out *out)\n{", f.name,
 		f.name, m.reply and "struct rep_" .. f.name .. " *rep" or "void *rep")
 	b("\tstruct arg_%s a;\n\tdec_%s(m, tail, ntail, &a);\n\t(void)a;\n\t(void)rep;\n\t(void)out;", f.name, f.name)
 	local args = prepare(b, m, plans)
 	b("\tCUresult r;")
 	local drop = dropped(m)
 	if options.before and drop then
-		b("\tr = %s(s, %s, out);\n\tif (r)\n\t\treturn r;", options.before, real_handle(drop, "m->" .. drop.name))
+		b("\tr = %s(s, %s, out);\n\tif (r)\n\t\treturn r;", options.before, real_handle(drop,
+			"m->" .. drop.name))
 	end
 	b("\tr = session_driver(s)->%s(%s);\n\tif (r)\n\t\treturn r;", f.name, args)
 	register(b, g, m)
@@ -461,13 +504,18 @@ function T.file(g)
 		local f = m.auto
 		for _, d in ipairs(f and f.auto.params or {}) do
 			local o = f.auto.options
-			if d.mode == "new" and o.after then hooks[o.after] = ("CUresult %s(struct session *s, ag_id id, %s real);"):format(o.after, bare(d.type)) end
+			if d.mode == "new" and o.after
+				then hooks[o.after] =
+				("CUresult %s(struct session *s, ag_id id, %s real);"):format(o.after, bare(d.type)) end
 			if d.mode == "drop" and o.before then
-				hooks[o.before] = ("CUresult %s(struct session *s, %s real, struct ag_out *out);"):format(o.before, bare(d.type))
+				hooks[o.before] =
+					("CUresult %s(struct session *s, %s real, struct ag_out " ..
+						"*out);"):format(o.before, bare(d.type))
 			end
 		end
 	end
-	b("/* Hand-written (worker/objects.c): after a creation, before a destruction; a failure undoes the first, prevents the second.\n" ..
+	b("/* Hand-written (worker/objects.c): after a creation, before a destruction; a failure undoes the first, " ..
+		"prevents the second.\n" ..
 		" * Ids that vanish with a destroyed object are appended to out. */")
 	for _, name in ipairs(U.sorted(hooks)) do b(hooks[name]) end
 	b("")
@@ -483,9 +531,11 @@ function T.file(g)
 			decode(b, m)
 			check(b, m, plans)
 			invoke(b, g, m, plans)
-			b:raw(("static CUresult judge_op_%s(const struct session *s, const void *m, const void *tail, uint32_t ntail)\n{\n" ..
+			b:raw(("static CUresult judge_op_%s(const struct session *s, const void *m, const void " ..
+				"*tail, uint32_t ntail)\n{\n" ..
 				"\treturn check_%s(s, m, tail, ntail);\n}\n\n"):format(m.name, m.name))
-			b:raw(("static CUresult act_op_%s(struct session *s, const void *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)\n{\n" ..
+			b:raw(("static CUresult act_op_%s(struct session *s, const void *m, const void *tail, " ..
+				"uint32_t ntail, void *rep, struct ag_out *out)\n{\n" ..
 				"\treturn invoke_%s(s, m, tail, ntail, rep, out);\n}\n\n"):format(m.name, m.name))
 		end
 	end

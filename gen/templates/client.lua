@@ -1,4 +1,5 @@
--- client.lua -> calls.h, client_table.c, cuda_exports.c: the Driver functions of the client, from public name to implementation.
+-- client.lua -> calls.h, client_table.c, cuda_exports.c: the Driver functions of the client, from public name to
+-- implementation.
 local U = require("gen.util")
 local T = {}
 
@@ -12,7 +13,8 @@ local function twin_body(b, f, base)
 	if f.stream then
 		b("\treturn %s;", call)
 	else
-		b("\tbool outer = agc_per_thread;\n\tagc_per_thread = true;\n\tCUresult r = %s;\n\tagc_per_thread = outer;\n\treturn r;", call)
+		b("\tbool outer = agc_per_thread;\n\tagc_per_thread = true;\n\tCUresult r = %s;\n" ..
+			"\tagc_per_thread = outer;\n\treturn r;", call)
 	end
 end
 
@@ -21,7 +23,8 @@ function T.calls(g)
 	b([[
 /* Generated from api/cuda.lua: the client's implementations of Driver functions.
  * call_cuX: written by hand (classes local and custom) or generated (auto, lowered).
- * A name that no class holds is declared as an object: whoever defines call_cuX must first list cuX in M.hand of api/cuda.lua. */
+ * A name that no class holds is declared as an object: whoever defines call_cuX must first list cuX in M.hand of
+ * api/cuda.lua. */
 #ifndef AG_GEN_CALLS_H
 #define AG_GEN_CALLS_H
 
@@ -65,7 +68,8 @@ static CUresult refuse(const char *name, const char *why, atomic_bool *said)
 ]])
 	for _, f in ipairs(g.cuda.functions) do
 		if f.class == "refuse" then
-			b("static %s refuse_%s(%s)\n{\n\tstatic atomic_bool said;\n\t%s\n\treturn refuse(\"%s\", %s, &said);\n}\n", f.ret.spell, f.name,
+			b("static %s refuse_%s(%s)\n{\n\tstatic atomic_bool said;\n\t%s\n" ..
+				"\treturn refuse(\"%s\", %s, &said);\n}\n", f.ret.spell, f.name,
 				U.parameters(f), U.unused(f), f.name, U.quote(f.reason))
 		elseif f.class == "lowered" then
 			b("%s call_%s(%s)\n{", f.ret.spell, f.name, U.parameters(f))
@@ -74,7 +78,8 @@ static CUresult refuse(const char *name, const char *why, atomic_bool *said)
 		end
 	end
 	b("const struct ag_driver agc_own_table = {")
-	for _, f in ipairs(g.cuda.functions) do b("\t.%s = %s_%s,", f.name, f.class == "refuse" and "refuse" or "call", f.name) end
+	for _, f in ipairs(g.cuda.functions) do b("\t.%s = %s_%s,", f.name, f.class == "refuse" and "refuse" or "call",
+		f.name) end
 	b("};")
 	return b:text()
 end
@@ -93,7 +98,8 @@ function T.exports(g)
 		b("%s %s(%s)\n{", f.ret.spell, f.name, U.parameters(f))
 		if f.name == "cuGetExportTable" then
 			b("\tstatic const CUuuid own = AG_OWN_LIBRARY_UUID;")
-			b("\tif (%s && %s && !memcmp(%s, &own, sizeof own)) {", f.params[1].name, f.params[2].name, f.params[2].name)
+			b("\tif (%s && %s && !memcmp(%s, &own, sizeof own)) {", f.params[1].name, f.params[2].name,
+				f.params[2].name)
 			b("\t\t*%s = &own;\n\t\treturn CUDA_SUCCESS;\n\t}", f.params[1].name)
 		end
 		b("\treturn agc_table()->%s(%s);\n}\n", f.name, U.arguments(f))

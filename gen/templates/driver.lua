@@ -5,7 +5,8 @@ local T = {}
 function T.header(g)
 	local b = U.buffer()
 	b([[
-/* Generated from cuda.h: the Driver table, one member per exported name of libcuda (all versions, per-thread twins included).
+/* Generated from cuda.h: the Driver table, one member per exported name of libcuda (all versions, per-thread twins
+ * included).
  * Filled by ag_driver_load_nv (NVIDIA's libcuda), ag_driver_load_soft (softgpu), or a client core (agc_own_table). */
 #ifndef AG_GEN_DRIVER_H
 #define AG_GEN_DRIVER_H
@@ -25,13 +26,15 @@ struct ag_driver {]])
 /* Every member returns CUDA_ERROR_NOT_SUPPORTED. */
 extern const struct ag_driver ag_driver_none;
 
-/* 0, or -1 when there is no NVIDIA driver on this machine; then the table is ag_driver_none.  AGILEOS_DRIVER names another libcuda.
+/* 0, or -1 when there is no NVIDIA driver on this machine; then the table is ag_driver_none.  AGILEOS_DRIVER names
+ * another libcuda.
  * Names that the installed driver lacks return CUDA_ERROR_NOT_SUPPORTED. */
 int ag_driver_load_nv(struct ag_driver *d);
 /* soft_<name> where softgpu defines it, CUDA_ERROR_NOT_SUPPORTED elsewhere. */
 void ag_driver_load_soft(struct ag_driver *d);
 
-/* The id that only our own libcuda answers in cuGetExportTable: a worker must never take a client library for its driver. */
+/* The id that only our own libcuda answers in cuGetExportTable: a worker must never take a client library for its
+ * driver. */
 #define AG_OWN_LIBRARY_UUID { { 'A', 'g', 'i', 'l', 'e', 'O', 'S', ' ', 'c', 'l', 'i', 'e', 'n', 't', 0, 1 } }
 
 #endif]], #g.cuda.functions)
@@ -42,7 +45,8 @@ function T.none(g)
 	local b = U.buffer()
 	b("/* Generated: the Driver table in which nothing is supported. */\n#include \"driver.h\"\n")
 	for _, f in ipairs(g.cuda.functions) do
-		b("static %s none_%s(%s)\n{\n\t%s\n\treturn CUDA_ERROR_NOT_SUPPORTED;\n}\n", f.ret.spell, f.name, U.parameters(f), U.unused(f))
+		b("static %s none_%s(%s)\n{\n\t%s\n\treturn CUDA_ERROR_NOT_SUPPORTED;\n}\n", f.ret.spell, f.name,
+			U.parameters(f), U.unused(f))
 	end
 	b("const struct ag_driver ag_driver_none = {")
 	for _, f in ipairs(g.cuda.functions) do b("\t.%s = none_%s,", f.name, f.name) end
@@ -78,8 +82,10 @@ static int is_ours(void *library)
 static void *open_driver(void)
 {
 	const char *chosen = getenv("AGILEOS_DRIVER");
-	const char *const places[] = { chosen && *chosen ? chosen : "libcuda.so.1", "/usr/lib/x86_64-linux-gnu/libcuda.so.1",
-		"/usr/lib64/libcuda.so.1", "/usr/local/nvidia/lib64/libcuda.so.1", "/usr/lib/aarch64-linux-gnu/libcuda.so.1" };
+	const char *const places[] = { chosen && *chosen ? chosen : "libcuda.so.1",
+		"/usr/lib/x86_64-linux-gnu/libcuda.so.1",
+		"/usr/lib64/libcuda.so.1", "/usr/local/nvidia/lib64/libcuda.so.1",
+			"/usr/lib/aarch64-linux-gnu/libcuda.so.1" };
 	size_t n = chosen && *chosen ? 1 : sizeof places / sizeof *places;
 	for (size_t i = 0; i < n; i++) {
 		void *library = dlopen(places[i], RTLD_NOW | RTLD_LOCAL);

@@ -1,10 +1,12 @@
--- lists.lua -> procaddress.h/.c, errors.h/.c, libcuda.map, libcudart.map, cuda.syms, cudart.syms: what is looked up by name.
+-- lists.lua -> procaddress.h/.c, errors.h/.c, libcuda.map, libcudart.map, cuda.syms, cudart.syms: what is looked up by
+-- name.
 local U = require("gen.util")
 local T = {}
 
 -- --- cuGetProcAddress ---------------------------------------------------------------------------
 
--- PFN_<name>_v<version>[_ptds|_ptsz] typedefs, ranked by version, name the symbols <name>, <name>_v2, ...: the oldest version is
+-- PFN_<name>_v<version>[_ptds|_ptsz] typedefs, ranked by version, name the symbols <name>, <name>_v2, ...: the oldest
+-- version is
 -- the lowest symbol that exists.  The typedef's prototype must be the symbol's.
 local function ranks(model)
 	local by = {}
@@ -70,8 +72,10 @@ extern const struct agc_proc agc_procs[];    /* sorted by name, per_thread, vers
 extern const unsigned agc_proc_count;
 
 /* What cuGetProcAddress_v2 does for a name: the entry of `d` for the newest version not above `version`.
- * flags: CU_GET_PROC_ADDRESS_*; a name without twin serves both.  NULL: *why says whether the name or the version is unknown. */
-void *agc_proc_find(const struct ag_driver *d, const char *name, int version, uint64_t flags, CUdriverProcAddressQueryResult *why);
+ * flags: CU_GET_PROC_ADDRESS_*; a name without twin serves both.  NULL: *why says whether the name or the version is
+ * unknown. */
+void *agc_proc_find(const struct ag_driver *d, const char *name, int version, uint64_t flags,
+	CUdriverProcAddressQueryResult *why);
 
 #endif
 ]]
@@ -84,7 +88,8 @@ function T.proc_table(g)
 	b("#define ROW(name, version, twin, symbol) { #name, version, twin, offsetof(struct ag_driver, symbol) }")
 	b("const struct agc_proc agc_procs[] = {")
 	local rows = T.proc_rows(g.cuda)
-	for _, r in ipairs(rows) do b("\tROW(%s, %d, %d, %s),", r.name, r.version, r.twin ~= "" and 1 or 0, r.symbol) end
+	for _, r in ipairs(rows) do b("\tROW(%s, %d, %d, %s),", r.name, r.version, r.twin ~= "" and 1 or 0,
+		r.symbol) end
 	b("};\nconst unsigned agc_proc_count = %d;\n", #rows)
 	b:raw([[
 /* The first row whose name is not less than `name`. */
@@ -101,7 +106,8 @@ static unsigned first_row(const char *name)
 	return low;
 }
 
-void *agc_proc_find(const struct ag_driver *d, const char *name, int version, uint64_t flags, CUdriverProcAddressQueryResult *why)
+void *agc_proc_find(const struct ag_driver *d, const char *name, int version, uint64_t flags,
+	CUdriverProcAddressQueryResult *why)
 {
 	const struct agc_proc *plain = NULL, *twin = NULL;
 	*why = CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
@@ -172,7 +178,8 @@ function T.errors_table(g)
 	local strings = U.load(ROOT .. "/api/strings.lua")
 	local b = U.buffer()
 	b("/* Generated from cuda.h, driver_types.h and api/strings.lua. */\n#include \"errors.h\"\n")
-	for _, x in ipairs { { "driver", g.cuda, "enum cudaError_enum", strings.driver }, { "runtime", g.cudart, "enum cudaError", strings.runtime } } do
+	for _, x in ipairs { { "driver", g.cuda, "enum cudaError_enum", strings.driver }, { "runtime", g.cudart,
+		"enum cudaError", strings.runtime } } do
 		local rows = error_rows(x[2], x[3], x[4])
 		b("const struct ag_error ag_%s_errors[] = {", x[1])
 		for _, r in ipairs(rows) do b("\t{ %d, \"%s\", %s },", r.value, r.name, U.quote(r.text)) end

@@ -7,7 +7,8 @@ local function struct(b, name, head, fields, size)
 	for _, f in ipairs(fields) do b("\t%s %s%s;", f.c, f.name, f.count and "[" .. f.count .. "]" or "") end
 	b("};")
 	for _, f in ipairs(fields) do
-		if not f.filler then b("_Static_assert(offsetof(struct %s, %s) == %d, \"layout of %s\");", name, f.name, f.offset, name) end
+		if not f.filler then b("_Static_assert(offsetof(struct %s, %s) == %d, \"layout of %s\");", name, f.name,
+			f.offset, name) end
 	end
 	b("_Static_assert(sizeof(struct %s) == %d, \"size of %s\");", name, size, name)
 end

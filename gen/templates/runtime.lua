@@ -1,4 +1,5 @@
--- runtime.lua -> rt_calls.h, cudart_lowered.c, cudart_exports.c: the Runtime's functions, from public name to Driver calls.
+-- runtime.lua -> rt_calls.h, cudart_lowered.c, cudart_exports.c: the Runtime's functions, from public name to Driver
+-- calls.
 local U = require("gen.util")
 local T = {}
 
@@ -7,7 +8,8 @@ function T.calls(g)
 	b([[
 /* Generated from api/cudart.lua: the Runtime's implementations.
  * rt_cudaX: written by hand (classes local and custom) or generated (lowered).
- * A name that no class holds is declared as an object: whoever defines rt_cudaX must first list cudaX in M.hand of api/cudart.lua. */
+ * A name that no class holds is declared as an object: whoever defines rt_cudaX must first list cudaX in M.hand of
+ * api/cudart.lua. */
 #ifndef AG_GEN_RT_CALLS_H
 #define AG_GEN_RT_CALLS_H
 
@@ -46,7 +48,9 @@ function T.lowered(g)
 end
 
 local function refusal(name, reason, parameters, unused)
-	return ("cudaError_t %s(%s)\n{\n\tstatic atomic_bool said;\n%s\treturn refuse(\"%s\", %s, &said);\n}\n"):format(name, parameters,
+	return
+		("cudaError_t %s(%s)\n{\n\tstatic atomic_bool said;\n%s\treturn refuse(\"%s\", %s, &said);\n}\n" ..
+			""):format(name, parameters,
 		unused ~= "" and "\t" .. unused .. "\n" or "", name, U.quote(reason))
 end
 
@@ -57,7 +61,8 @@ local function twin(b, f)
 		names[i] = i == f.stream and ("%s ? %s : cudaStreamPerThread"):format(p.name, p.name) or p.name
 	end
 	b("\tbool outer = rt_per_thread_default;\n\trt_per_thread_default = true;")
-	b("\t%s r = rt_%s(%s);\n\trt_per_thread_default = outer;\n\treturn r;\n}\n", f.ret.spell, f.name, table.concat(names, ", "))
+	b("\t%s r = rt_%s(%s);\n\trt_per_thread_default = outer;\n\treturn r;\n}\n", f.ret.spell, f.name,
+		table.concat(names, ", "))
 end
 
 function T.exports(g)
@@ -87,7 +92,8 @@ static cudaError_t refuse(const char *name, const char *why, atomic_bool *said)
 				b:raw(refusal(f.twin, f.reason, U.parameters(f), U.unused(f)) .. "\n")
 			end
 		else
-			b("%s %s(%s)\n{\n\treturn rt_%s(%s);\n}\n", f.ret.spell, f.name, U.parameters(f), f.name, U.arguments(f))
+			b("%s %s(%s)\n{\n\treturn rt_%s(%s);\n}\n", f.ret.spell, f.name, U.parameters(f), f.name,
+				U.arguments(f))
 			if f.twin then twin(b, f) end
 		end
 	end

@@ -15,8 +15,10 @@ function T.calls(g)
 	for _, m in ipairs(g.messages) do
 		if not m.auto then
 			local rep = m.reply and "struct rep_" .. m.name .. " *rep" or "void *rep"
-			b("CUresult check_%s(const struct session *s, const struct msg_%s *m, const void *tail, uint32_t ntail);", m.name, m.name)
-			b("CUresult invoke_%s(struct session *s, const struct msg_%s *m, const void *tail, uint32_t ntail, %s, struct ag_out *out);",
+			b("CUresult check_%s(const struct session *s, const struct msg_%s *m, const void *tail, " ..
+				"uint32_t ntail);", m.name, m.name)
+			b("CUresult invoke_%s(struct session *s, const struct msg_%s *m, const void *tail, uint32_t " ..
+				"ntail, %s, struct ag_out *out);",
 				m.name, m.name, rep)
 		end
 	end
@@ -33,12 +35,15 @@ end
 
 function T.table(g)
 	local b = U.buffer()
-	b("/* --- messages of api/wire.lua, and the permit table: an operation that is not here ends the session --- */\n")
+	b("/* --- messages of api/wire.lua, and the permit table: an operation that is not here ends the session " ..
+		"--- */\n")
 	for _, m in ipairs(g.messages) do
 		if m.auto then goto continue end
-		b("static CUresult judge_op_%s(const struct session *s, const void *m, const void *tail, uint32_t ntail)", m.name)
+		b("static CUresult judge_op_%s(const struct session *s, const void *m, const void *tail, uint32_t " ..
+			"ntail)", m.name)
 		b("{\n\treturn check_%s(s, m, tail, ntail);\n}\n", m.name)
-		b("static CUresult act_op_%s(struct session *s, const void *m, const void *tail, uint32_t ntail, void *rep, struct ag_out *out)", m.name)
+		b("static CUresult act_op_%s(struct session *s, const void *m, const void *tail, uint32_t ntail, " ..
+			"void *rep, struct ag_out *out)", m.name)
 		b("{\n\treturn invoke_%s(s, m, tail, ntail, rep, out);\n}\n", m.name)
 		::continue::
 	end
@@ -47,7 +52,8 @@ function T.table(g)
 		local states = {}
 		if m.states:find("R") then states[#states + 1] = "AG_S_READY" end
 		if m.states:find("F") then states[#states + 1] = "AG_S_FAULTED" end
-		b("\t[AG_OP_%s] = { \"%s\", %s, %s, %s, sizeof(struct msg_%s), %s,\n\t\t%s, judge_op_%s, act_op_%s },", m.name, m.name,
+		b("\t[AG_OP_%s] = { \"%s\", %s, %s, %s, sizeof(struct msg_%s), %s,\n\t\t%s, judge_op_%s, act_op_%s },",
+			m.name, m.name,
 			table.concat(states, " | "), tostring(m.call), tostring(m.tail), m.name,
 			m.reply and "sizeof(struct rep_" .. m.name .. ")" or "0", stream_offset(m), m.name, m.name)
 	end

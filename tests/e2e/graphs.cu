@@ -1,4 +1,5 @@
-// graphs.cu - captures, also across streams; nodes of each kind made one by one; what graphs tell about themselves; new parameters;
+// graphs.cu - captures, also across streams; nodes of each kind made one by one; what graphs tell about themselves; new
+// parameters;
 // clones; memory nodes; arrays with texture and surface objects.
 #include "check.h"
 
@@ -239,7 +240,8 @@ int main()
 	memory();
 	events();
 	arrays();
-	GIVES("capture_legacy", cudaErrorStreamCaptureUnsupported, cudaStreamBeginCapture(cudaStreamLegacy, cudaStreamCaptureModeGlobal));
+	GIVES("capture_legacy", cudaErrorStreamCaptureUnsupported, cudaStreamBeginCapture(cudaStreamLegacy,
+		cudaStreamCaptureModeGlobal));
 	cudaGraph_t g;
 	GIVES("capture_not_begun", cudaErrorIllegalState, cudaStreamEndCapture(s, &g));
 	return e2e_done();

@@ -1,5 +1,7 @@
-/* auto_support.h - what the generated tests of auto functions stand on: a session with one live object of each kind, a client without a
- * worker (messages go straight through the permit table), a driver that records.  Included once, by build/gen/tests/auto_test.c. */
+/* auto_support.h - what the generated tests of auto functions stand on: a session with one live object of each kind, a
+ * client without a
+ * worker (messages go straight through the permit table), a driver that records.  Included once, by
+ * build/gen/tests/auto_test.c. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -253,7 +255,8 @@ static void truncated(void)
 		memset(exact, 0, test_fixed + n);
 		memcpy(exact, sent, test_fixed + (n < tail ? n : tail));
 		CUresult r = permit_table[test_op].check(&fake, exact, exact + test_fixed, n);
-		expect(r == (CUresult)AG_MALFORMED, n < tail ? "a truncated message passes" : "a message with a longer tail passes");
+		expect(r == (CUresult)AG_MALFORMED, n < tail ? "a truncated message passes"
+			: "a message with a longer tail passes");
 		free(exact);
 	}
 }
@@ -269,7 +272,8 @@ static void corrupted(void)
 		for (int flips = 1 + round % 4; flips > 0; flips--) {
 			seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
 			if (sent_bytes > sizeof(struct ag_head))
-				changed[sizeof(struct ag_head) + seed % (sent_bytes - sizeof(struct ag_head))] ^= (uint8_t)(seed >> 40);
+				changed[sizeof(struct ag_head) + seed % (sent_bytes - sizeof(struct ag_head))] ^=
+					(uint8_t)(seed >> 40);
 		}
 		struct ag_out out = { answer + 4096, AG_REPLY_BYTES - 4096, 0 };
 		act(changed, test_fixed, sent_bytes - test_fixed, answer, &out);

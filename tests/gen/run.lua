@@ -1,4 +1,5 @@
--- run.lua: tests of the generator: golden output of a miniature library, mistakes that must fail at an exact line, equal bytes when run twice,
+-- run.lua: tests of the generator: golden output of a miniature library, mistakes that must fail at an exact line,
+-- equal bytes when run twice,
 -- fresh listings, append-only operation numbers, and export lists against the installed libraries.
 --   agileos-gen and the headers: GEN and CUDA_HOME in the environment.  UPDATE=1 rewrites what is committed.
 local gen = os.getenv("GEN") or "build/bin/agileos-gen"
@@ -61,8 +62,10 @@ local function mistakes()
 	for _, path in ipairs(list("tests/gen/bad_*.lua tests/gen/bad_*.h")) do
 		local want = read(path):match("expect: ([^\n]-)%s*%*?/?\n")
 		local header = path:match("%.h$")
-		local text, code = capture(("{ %s . mini %s %s >/dev/null; }"):format(gen, header and path or "tests/gen/mini.h", header and "tests/gen/mini.lua" or path))
-		ok(path:match("([%w_]+)%.%w+$"), code ~= 0 and text:gsub("%s+$", "") == want, ("exit %d, said %q"):format(code, text))
+		local text, code = capture(("{ %s . mini %s %s >/dev/null; }"):format(gen,
+			header and path or "tests/gen/mini.h", header and "tests/gen/mini.lua" or path))
+		ok(path:match("([%w_]+)%.%w+$"), code ~= 0 and text:gsub("%s+$", "") == want,
+			("exit %d, said %q"):format(code, text))
 	end
 end
 
@@ -97,7 +100,8 @@ local function numbers()
 	local text, code = capture("git show HEAD:api/opcodes.lua")
 	local before = code == 0 and load(text)() or {}
 	for i, name in ipairs(before) do
-		if now[i] ~= name then return ok("opcodes", false, ("number %d was %s, is %s"):format(i, name, tostring(now[i]))) end
+		if now[i] ~= name then return ok("opcodes", false, ("number %d was %s, is %s"):format(i, name,
+			tostring(now[i]))) end
 	end
 	ok("opcodes", #now > 0)
 end
