@@ -44,7 +44,7 @@ static CUresult free_block(uint64_t addr, bool host)
 	struct agc_block b;
 	if (!host && agc_graph_holds(addr))
 		return agc_sync_all();
-	if (!agc_block_find(addr, &b) || b.addr != addr || b.kind == AGC_B_PRIVATE || b.kind == AGC_B_MODULE || b.kind == AGC_B_VMM ||
+	if (!agc_block_at(addr, &b) || b.kind == AGC_B_PRIVATE || b.kind == AGC_B_MODULE || b.kind == AGC_B_VMM ||
 	    host != (b.kind == AGC_B_HOST))
 		return CUDA_ERROR_INVALID_VALUE;
 	CUresult r = agc_sync_all(), f = agc_device_free(addr);

@@ -324,6 +324,16 @@ bool agc_block_find(uint64_t addr, struct agc_block *out)
 	return found;
 }
 
+bool agc_block_at(uint64_t addr, struct agc_block *out)
+{
+	pthread_mutex_lock(&lock);
+	const struct agc_block *b = table_get(addr);
+	if (b)
+		*out = *b;
+	pthread_mutex_unlock(&lock);
+	return b != NULL;
+}
+
 bool agc_block_covers(uint64_t addr, uint64_t bytes)
 {
 	uint64_t start, size;

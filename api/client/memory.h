@@ -5,6 +5,7 @@
 #include "internal.h"
 
 CUresult agc_host_block_alloc(uint64_t bytes, uint64_t align, enum agc_block_kind kind, uint32_t flags, uint64_t *addr);
+bool agc_block_at(uint64_t addr, struct agc_block *out); /* the block that begins at addr */
 uint64_t agc_device_spare(void);                         /* bytes granted and not in use */
 void agc_block_mark(const struct agc_block *news);
 bool agc_block_hide(uint64_t addr, struct agc_block *out);

@@ -120,7 +120,7 @@ static CUresult alloc(CUdeviceptr *out, size_t bytes, struct pool *p, CUstream h
 		}
 		if (r)
 			return r;
-		if (agc_block_find(addr, &b)) {
+		if (agc_block_at(addr, &b)) {
 			b.pool = p->id;
 			agc_block_mark(&b);
 		}
@@ -152,7 +152,7 @@ CUresult call_cuMemFreeAsync(CUdeviceptr addr, CUstream h)
 		return CUDA_SUCCESS;
 	if (agc_captured(s->id))
 		return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-	if (!agc_block_find(addr, &b) || b.addr != addr || (b.kind != AGC_B_ASYNC && b.kind != AGC_B_DEVICE) || !agc_block_hide(addr, &b))
+	if (!agc_block_at(addr, &b) || (b.kind != AGC_B_ASYNC && b.kind != AGC_B_DEVICE) || !agc_block_hide(addr, &b))
 		return CUDA_ERROR_INVALID_VALUE;
 	struct pool *p = b.pool ? agc_id_state(AG_K_MEMPOOL, (void *)(uintptr_t)b.pool, NULL) : NULL;
 	uint64_t size = (b.bytes + 511) & ~(uint64_t)511;
