@@ -28,8 +28,8 @@ static void measure(const char *name, struct launch_opt o, const void *p, size_t
 	} while ((t = now(CLOCK_MONOTONIC) - t0) < 1);
 	/* Per second of processor time, so that a busy machine does not count. */
 	double rate = (double)(exec_instructions() - n0) / (now(CLOCK_PROCESS_CPUTIME_ID) - c0);
-	printf("%-12s %8.1f M thread-instructions/s per core (%u cores, %d launches, %.2f ms each)\n", name, rate / 1e6, exec_workers(),
-	       runs, t / runs * 1e3);
+	printf("%-12s %8.1f M thread-instructions/s per core (%u cores, %d launches, %.2f ms each)\n", name,
+		rate / 1e6, exec_workers(), runs, t / runs * 1e3);
 }
 
 int main(void)
@@ -47,8 +47,10 @@ int main(void)
 	struct { float *z; int rounds; } hash = { z, 256 };
 	struct { float *z; int w, limit; } mandel = { z, 256, 256 };
 	measure("saxpy", (struct launch_opt){ .grid = { 256 }, .block = { 256 } }, &saxpy, sizeof saxpy);
-	measure("stencil", (struct launch_opt){ .grid = { W / 32, N / W / 8 }, .block = { 32, 8 } }, &stencil, sizeof stencil);
-	measure("matmul", (struct launch_opt){ .grid = { M / 16, M / 16 }, .block = { 16, 16 } }, &matmul, sizeof matmul);
+	measure("stencil", (struct launch_opt){ .grid = { W / 32, N / W / 8 }, .block = { 32, 8 } }, &stencil,
+		sizeof stencil);
+	measure("matmul", (struct launch_opt){ .grid = { M / 16, M / 16 }, .block = { 16, 16 } }, &matmul,
+		sizeof matmul);
 	measure("hash", (struct launch_opt){ .grid = { 256 }, .block = { 256 } }, &hash, sizeof hash);
 	measure("mandelbrot", (struct launch_opt){ .grid = { 256 }, .block = { 256 } }, &mandel, sizeof mandel);
 	exec_unload(m);

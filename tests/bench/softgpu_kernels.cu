@@ -9,7 +9,8 @@ extern "C" __global__ void stencil(const float *in, float *out, int w, int h)
 {
 	int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
 	if (x > 0 && y > 0 && x < w - 1 && y < h - 1)
-		out[y * w + x] = 0.2f * (in[y * w + x] + in[y * w + x - 1] + in[y * w + x + 1] + in[(y - 1) * w + x] + in[(y + 1) * w + x]);
+		out[y * w + x] = 0.2f * (in[y * w + x] + in[y * w + x - 1] + in[y * w + x + 1] + in[(y - 1) * w + x]
+			+ in[(y + 1) * w + x]);
 }
 
 extern "C" __global__ void matmul(const float *A, const float *B, float *C, int n)

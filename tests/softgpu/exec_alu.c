@@ -1,4 +1,5 @@
-/* exec_alu.c - every instruction of exec_alu_ops.def on edge cases and random bits, against C with fesetround or wider types. */
+/* exec_alu.c - every instruction of exec_alu_ops.def on edge cases and random bits, against C with fesetround or
+ * wider types. */
 #include <fenv.h>
 #include <math.h>
 #include "exec_harness.h"
@@ -127,7 +128,8 @@ static double fromhalf(uint64_t a, int p, int e)
 {
 	int bias = (1 << (e - 1)) - 1;
 	uint64_t x = a >> (p - 1) & ((1u << e) - 1), m = a & ((1u << (p - 1)) - 1);
-	double v = x == (1u << e) - 1 ? (m ? NAN : INFINITY) : x ? ldexp((double)(m + (1u << (p - 1))), (int)x - bias - p + 1)
+	double v = x == (1u << e) - 1 ? (m ? NAN : INFINITY) : x ? ldexp((double)(m + (1u << (p - 1))),
+		(int)x - bias - p + 1)
 		: ldexp((double)m, 2 - bias - p);
 	return a & 0x8000 ? -v : v;
 }
@@ -148,7 +150,8 @@ static uint64_t tf32(uint64_t a)
 
 struct op { const char *text, *d, *a, *b, *c; uint64_t (*ref)(uint64_t a, uint64_t b, uint64_t c); };
 #define OP(T, TD, TA, TB, TC, E) { T, TD, TA, TB, TC, ({ \
-	uint64_t ref_(uint64_t a, uint64_t b, uint64_t c) { (void)a; (void)b; (void)c; return (uint64_t)(E); } ref_; }) },
+	uint64_t ref_(uint64_t a, uint64_t b, uint64_t c) { (void)a; (void)b; (void)c; return (uint64_t)(E); } \
+	ref_; }) },
 
 static unsigned bytes(const char *t)
 {
@@ -157,10 +160,14 @@ static unsigned bytes(const char *t)
 
 static uint64_t pick(const char *t, int i)
 {
-	static const uint32_t fl[] = { 0, 0x80000000, 1, 0x80000001, 0x7fffff, 0x800000, 0x3f800000, 0xbf800000, 0x3f800001, 0x7f7fffff,
-		0xff7fffff, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc00001, 0x4b000000, 0x4b800001, 0x3f000000, 0x40200000, 0x4f000000,
-		0xcf000000, 0x4effffff, 0x5f000000, 0x5effffff, 0x33000000, 0x477fe000, 0x477ff000, 0x38800000, 0x387fc000, 0x33800000 };
-	static const uint64_t ints[] = { 0, 1, 2, ~0ull, 0x7fffffff, 0x80000000, 0x7fffffffffffffff, 0x8000000000000000, 0x7fff, 0x8000,
+	static const uint32_t fl[] = { 0, 0x80000000, 1, 0x80000001, 0x7fffff, 0x800000, 0x3f800000, 0xbf800000,
+		0x3f800001, 0x7f7fffff,
+		0xff7fffff, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc00001, 0x4b000000, 0x4b800001, 0x3f000000,
+		0x40200000, 0x4f000000,
+		0xcf000000, 0x4effffff, 0x5f000000, 0x5effffff, 0x33000000, 0x477fe000, 0x477ff000, 0x38800000,
+		0x387fc000, 0x33800000 };
+	static const uint64_t ints[] = { 0, 1, 2, ~0ull, 0x7fffffff, 0x80000000, 0x7fffffffffffffff,
+		0x8000000000000000, 0x7fff, 0x8000,
 		0xff, 31, 32, 33, 63, 64, 0xffff, 3, 7, 0x1000000, 0x1000001, 0x7fffffbf, 0xffffff7f };
 	uint64_t v, nf = sizeof fl / sizeof *fl, ni = sizeof ints / sizeof *ints;
 	bool edge = i < (int)(nf * nf);
@@ -201,13 +208,16 @@ static void write_kernel(FILE *o, const struct op *p, int k)
 	fprintf(o, ".visible .entry k%d(.param .u64 pa, .param .u64 pb, .param .u64 pc, .param .u64 po) {\n", k);
 	fprintf(o, ".reg .b64 %%rd<8>; .reg .b32 %%r<4>, %%u, %%v; .reg .pred %%p, %%q, %%s0; .reg .b16 %%x, %%y;\n");
 	fprintf(o, ".reg .%s %%d;\n", dt);
-	fprintf(o, "mov.u32 %%r1, %%ctaid.x; mov.u32 %%r2, %%ntid.x; mov.u32 %%r3, %%tid.x; mad.lo.s32 %%r1, %%r1, %%r2, %%r3;\n"
+	fprintf(o, "mov.u32 %%r1, %%ctaid.x; mov.u32 %%r2, %%ntid.x; mov.u32 %%r3, %%tid.x; "
+		"mad.lo.s32 %%r1, %%r1, %%r2, %%r3;\n"
 	        "mul.wide.u32 %%rd4, %%r1, 8; setp.ge.u32 %%p, %%r1, 0;\n");
 	for (int i = 0; i < 3; i++) {
 		if (!*types[i])
 			continue;
-		fprintf(o, ".reg .%s %%%c; ld.param.u64 %%rd1, [p%c]; add.s64 %%rd1, %%rd1, %%rd4; ld.global.%s %%%c, [%%rd1];\n",
-		        strcmp(types[i], "f16") ? types[i] : "b16", 'a' + i, 'a' + i, strcmp(types[i], "f16") ? types[i] : "b16", 'a' + i);
+		fprintf(o, ".reg .%s %%%c; ld.param.u64 %%rd1, [p%c]; add.s64 %%rd1, %%rd1, %%rd4; "
+			"ld.global.%s %%%c, [%%rd1];\n",
+		        strcmp(types[i], "f16") ? types[i] : "b16", 'a' + i, 'a' + i,
+		strcmp(types[i], "f16") ? types[i] : "b16", 'a' + i);
 	}
 	fprintf(o, "mov.b%u %%d, 0;\n", bytes(dt) * 8);
 	for (const char *s = p->text; *s; s++) {
@@ -218,7 +228,8 @@ static void write_kernel(FILE *o, const struct op *p, int k)
 			fputc(*s, o);
 		}
 	}
-	fprintf(o, "\nld.param.u64 %%rd1, [po]; add.s64 %%rd1, %%rd1, %%rd4; st.global.b%u [%%rd1], %%d; ret;\n}\n", bytes(dt) * 8);
+	fprintf(o, "\nld.param.u64 %%rd1, [po]; add.s64 %%rd1, %%rd1, %%rd4; st.global.b%u [%%rd1], %%d; ret;\n}\n",
+		bytes(dt) * 8);
 }
 
 static void run(const char *text, const struct op *ops, int n, const char *simd)
@@ -238,7 +249,8 @@ static void run(const char *text, const struct op *ops, int n, const char *simd)
 			r[i] = 0;
 		}
 		snprintf(name, sizeof name, "k%d", k);
-		CUresult e = launch(m, name, (struct launch_opt){ .grid = { N / 128 }, .block = { 128 } }, &args, sizeof args);
+		CUresult e = launch(m, name, (struct launch_opt){ .grid = { N / 128 }, .block = { 128 } }, &args,
+			sizeof args);
 		for (int i = 0; i < N && !e; i++) {
 			if (!same(p->d, r[i], p->ref(a[i], b[i], c[i]), a[i])) {
 				first = bad++ ? first : i;
@@ -246,9 +258,10 @@ static void run(const char *text, const struct op *ops, int n, const char *simd)
 		}
 		int i = first < 0 ? 0 : first;
 		snprintf(what, sizeof what, "%s: %s", simd, p->text);
-		check(!e && !bad, what, "error %d (%s), %d wrong, first f(%llx, %llx, %llx) = %llx, not %llx", e, fault.what, bad,
-		      (unsigned long long)a[i], (unsigned long long)b[i], (unsigned long long)c[i], (unsigned long long)r[i],
-		      (unsigned long long)p->ref(a[i], b[i], c[i]));
+		check(!e && !bad, what, "error %d (%s), %d wrong, first f(%llx, %llx, %llx) = %llx, not %llx", e,
+			fault.what, bad,
+		      (unsigned long long)a[i], (unsigned long long)b[i], (unsigned long long)c[i],
+		(unsigned long long)r[i], (unsigned long long)p->ref(a[i], b[i], c[i]));
 	}
 	exec_unload(m);
 }

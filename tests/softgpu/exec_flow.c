@@ -1,5 +1,6 @@
-/* exec_flow.c - divergence torture: random programs of ifs, loops, early exits, calls, switches and warp reductions, made as a tree,
- * printed as PTX and interpreted per thread in C.  A wrong mask, a lost lane or a stale frame changes some thread's result. */
+/* exec_flow.c - divergence torture: random programs of ifs, loops, early exits, calls, switches and warp reductions,
+ * made as a tree, printed as PTX and interpreted per thread in C.  A wrong mask, a lost lane or a stale frame
+ * changes some thread's result. */
 #include "exec_harness.h"
 
 enum kind { STEP, IF, LOOP, LEAVE, CALL, SWITCH, BALLOT, SEQ };
@@ -87,7 +88,8 @@ static void print(FILE *o, const struct node *n)
 		fprintf(o, n->b & 1 ? "@%%cp mov.u32 %%x, %%t;\n" : "mov.u32 %%x, %%t;\n");
 		break;
 	case SWITCH:
-		fprintf(o, "and.b32 %%t, %%x, 3;\nT%d: .branchtargets L%d, L%d, L%d, L%d;\nbrx.idx %%t, T%d;\n", l, l, l + 1, l + 2, l + 3, l);
+		fprintf(o, "and.b32 %%t, %%x, 3;\nT%d: .branchtargets L%d, L%d, L%d, L%d;\nbrx.idx %%t, T%d;\n", l,
+			l, l + 1, l + 2, l + 3, l);
 		for (int i = 0; i < 4; i++) {
 			fprintf(o, "L%d:\n", l + i);
 			print(o, n->sub[i]);
@@ -114,7 +116,8 @@ static char *program(const struct node *n)
 	        "mad.lo.u32 %%a, %%a, 1664525, 1013904223; sub.u32 %%b, %%b, 1; bra LT;\nLE:\n"
 	        "setp.gt.u32 %%p, %%a, 0x80000000; @%%p bra LF; st.param.b32 [r], %%a; ret;\nLF: not.b32 %%a, %%a;\n"
 	        "st.param.b32 [r], %%a; ret;\n}\n");
-	fprintf(o, ".visible .entry k(.param .u64 out, .param .u32 seed) {\n.reg .u64 %%rd<4>; .reg .u32 %%x, %%t, %%i, %%s;\n"
+	fprintf(o, ".visible .entry k(.param .u64 out, .param .u32 seed) {\n.reg .u64 %%rd<4>; "
+		".reg .u32 %%x, %%t, %%i, %%s;\n"
 	        ".reg .pred %%p, %%cp;\nmov.u32 %%i, %%tid.x; mov.u32 %%t, %%ctaid.x; mov.u32 %%s, %%ntid.x;\n"
 	        "mad.lo.u32 %%i, %%t, %%s, %%i; ld.param.u32 %%s, [seed]; ld.param.u64 %%rd1, [out];\n"
 	        "mul.wide.u32 %%rd2, %%i, 4; add.u64 %%rd2, %%rd1, %%rd2; add.u32 %%x, %%i, %%s;\n"

@@ -1,5 +1,5 @@
-/* exec_harness.h - what the tests of softgpu's processor share: device memory in the arena, loading PTX, launching, reporting.
- * Each test program prints `ok NAME` or `not ok NAME: reason` per case and ends with harness_end(). */
+/* exec_harness.h - what the tests of softgpu's processor share: device memory in the arena, loading PTX, launching,
+ * reporting. Each test program prints `ok NAME` or `not ok NAME: reason` per case and ends with harness_end(). */
 #ifndef AG_TESTS_EXEC_HARNESS_H
 #define AG_TESTS_EXEC_HARNESS_H
 

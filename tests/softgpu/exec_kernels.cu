@@ -125,7 +125,8 @@ extern "C" __global__ void overflow(int *p)
 extern "C" __global__ void print(int a, double d)
 {
 	if (threadIdx.x == 3)
-		printf("t%d a=%d d=%.3f %s %5u|%-5d|%lld %c %p%%\n", threadIdx.x, a, d, "str", 7u, 8, (long long)-9, 'z', (void *)16);
+		printf("t%d a=%d d=%.3f %s %5u|%-5d|%lld %c %p%%\n", threadIdx.x, a, d, "str", 7u, 8, (long long)-9,
+			'z', (void *)16);
 }
 
 extern "C" __global__ void asserts(int *p)
@@ -222,7 +223,8 @@ extern "C" __global__ void votes(int *o)
 	int t = threadIdx.x;
 	o[t] = __syncthreads_count(t % 3 == 0);
 	o[t + blockDim.x] = __syncthreads_and(t < 1000) * 2 + __syncthreads_or(t == 17);
-	o[t + 2 * blockDim.x] = __all_sync(~0u, t < 64) * 4 + __any_sync(~0u, t == 70) * 2 + (__match_any_sync(~0u, t / 4) == 0xfu << (t % 32 / 4 * 4));
+	o[t + 2 * blockDim.x] = __all_sync(~0u, t < 64) * 4 + __any_sync(~0u,
+		t == 70) * 2 + (__match_any_sync(~0u, t / 4) == 0xfu << (t % 32 / 4 * 4));
 }
 
 extern "C" __global__ void histogram(const unsigned *d, unsigned *h, int n)
@@ -364,7 +366,8 @@ extern "C" __global__ void structs(blob *p, const __grid_constant__ blob q)
 	p[threadIdx.x] = r;
 }
 
-extern "C" __global__ void halves(const __half2 *a, const __half2 *b, __half2 *o, const __nv_bfloat162 *c, __nv_bfloat162 *e)
+extern "C" __global__ void halves(const __half2 *a, const __half2 *b, __half2 *o, const __nv_bfloat162 *c,
+	__nv_bfloat162 *e)
 {
 	int i = threadIdx.x;
 	o[i] = __hfma2(a[i], b[i], __hadd2(a[i], b[i]));

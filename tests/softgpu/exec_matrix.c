@@ -1,4 +1,5 @@
-/* exec_matrix.c - matrix instructions against plain sums, textures and surfaces against the programming guide's formulas. */
+/* exec_matrix.c - matrix instructions against plain sums, textures and surfaces against the programming guide's
+ * formulas. */
 #include <math.h>
 #include "exec_harness.h"
 #include "worker/softgpu/exec_math.h"
@@ -42,10 +43,12 @@ static void fill(void *p, int type, int n)
 static void test_wmma(void)
 {
 	static const struct { const char *name; int type, ctype, m, n, k; bool acol, bcol; } rows[] = {
-		{ "wmma_half", HALF, FLOAT, 16, 16, 16, false, true }, { "wmma_half16", HALF, HALF, 32, 8, 16, true, false },
-		{ "wmma_bf16", BF16, FLOAT, 8, 32, 16, false, false }, { "wmma_int", BYTE, INT, 16, 16, 16, false, true },
-		{ "wmma_double", DOUBLE, DOUBLE, 8, 8, 4, false, true }, { "wmma_tf32", TF32, FLOAT, 16, 16, 8, false, true },
-	};
+		{ "wmma_half", HALF, FLOAT, 16, 16, 16, false, true }, { "wmma_half16", HALF, HALF, 32, 8, 16, true,
+			false },
+		{ "wmma_bf16", BF16, FLOAT, 8, 32, 16, false, false }, { "wmma_int", BYTE, INT, 16, 16, 16, false,
+		true },
+		{ "wmma_double", DOUBLE, DOUBLE, 8, 8, 4, false, true }, { "wmma_tf32", TF32, FLOAT, 16, 16, 8,
+		false, true }, };
 	void *a = DEV(double, 1024), *b = DEV(double, 1024), *c = DEV(double, 1024), *d = DEV(double, 1024);
 	for (unsigned t = 0; t < sizeof rows / sizeof *rows; t++) {
 		int M = rows[t].m, N = rows[t].n, K = rows[t].k, bad = 0;
@@ -80,7 +83,8 @@ static void test_mma(void)
 				s += get(a, type, i / 8 * K + k) * get(b, type, k * 8 + i % 8);
 			bad += s != get(d, bytes ? INT : FLOAT, i);
 		}
-		check(!r && !bad, bytes ? "mma_m16n8k32_s8" : "ldmatrix_mma_m16n8k16", "error %d (%s), %d wrong", r, fault.what, bad);
+		check(!r && !bad, bytes ? "mma_m16n8k32_s8" : "ldmatrix_mma_m16n8k16", "error %d (%s), %d wrong", r,
+			fault.what, bad);
 	}
 }
 
@@ -115,8 +119,8 @@ static void test_sampling(void)
 	float *o = DEV(float, 128);
 	for (int i = 0; i < 256; i++)
 		p[i] = (uint8_t)rnd();
-	objects[0] = (struct exec_texture){ .data = (uint64_t)(uintptr_t)p, .pitch = 32, .slice = 256, .width = 8, .height = 8, .bits = 8,
-		.channels = 4, .kind = EXEC_TEXEL_UNSIGNED };
+	objects[0] = (struct exec_texture){ .data = (uint64_t)(uintptr_t)p, .pitch = 32, .slice = 256, .width = 8,
+		.height = 8, .bits = 8, .channels = 4, .kind = EXEC_TEXEL_UNSIGNED };
 	for (int mode = 0; mode < 4; mode++) {
 		for (int linear = 0; linear < 2; linear++) {
 			struct exec_texture *t = &objects[0];
@@ -131,13 +135,16 @@ static void test_sampling(void)
 			CUresult r = RUN("tex_2d", a);
 			for (int i = 0; i < 32; i++) {
 				float u = fmaf(a.dx, (float)i, a.x0);
-				double x = (double)u * 8 - (linear ? 0.5 : 0), y = (double)a.y * 8 - (linear ? 0.5 : 0), want = 0;
+				double x = (double)u * 8 - (linear ? 0.5 : 0),
+					y = (double)a.y * 8 - (linear ? 0.5 : 0), want = 0;
 				int ix = (int)floor(x), iy = (int)floor(y);
 				for (int k = 0; k < (linear ? 4 : 1); k++) {
 					int tx = ix + (k & 1), ty = iy + (k >> 1);
-					double ax = floor((x - ix) * 256 + 0.5) / 256, ay = floor((y - iy) * 256 + 0.5) / 256;
+					double ax = floor((x - ix) * 256 + 0.5) / 256,
+						ay = floor((y - iy) * 256 + 0.5) / 256;
 					double g = linear ? (k & 1 ? ax : 1 - ax) * (k >> 1 ? ay : 1 - ay) : 1;
-					bool out = mode == CU_TR_ADDRESS_MODE_BORDER && (tx < 0 || tx > 7 || ty < 0 || ty > 7);
+					bool out = mode == CU_TR_ADDRESS_MODE_BORDER
+						&& (tx < 0 || tx > 7 || ty < 0 || ty > 7);
 					want += g * (out ? 0.25f : texel(p, wrap(tx, 8, mode), wrap(ty, 8, mode), 0));
 				}
 				bad += fabs(o[4 * i] - want) > 1e-5;
@@ -154,8 +161,8 @@ static void test_objects(void)
 	float *f = (float *)o;
 	for (int i = 0; i < 64; i++)
 		v[i] = i * i - 100;
-	objects[1] = (struct exec_texture){ .data = (uint64_t)(uintptr_t)v, .width = 20, .bits = 32, .channels = 1, .kind = EXEC_TEXEL_SIGNED,
-		.as_integer = true, .address = { CU_TR_ADDRESS_MODE_CLAMP } };
+	objects[1] = (struct exec_texture){ .data = (uint64_t)(uintptr_t)v, .width = 20, .bits = 32, .channels = 1,
+		.kind = EXEC_TEXEL_SIGNED, .as_integer = true, .address = { CU_TR_ADDRESS_MODE_CLAMP } };
 	struct { uint64_t t; void *o; } a = { 2, o };
 	CUresult r = RUN("tex_fetch", a);
 	for (int i = 0; i < 32; i++)
@@ -163,7 +170,8 @@ static void test_objects(void)
 	check(!r && !bad, "tex_1d_fetch", "error %d (%s), %d wrong", r, fault.what, bad);
 	for (int i = 0; i < 64; i++)
 		((float *)v)[i] = (float)i;
-	objects[2] = (struct exec_texture){ .data = (uint64_t)(uintptr_t)v, .pitch = 16, .slice = 64, .width = 4, .height = 4, .depth = 4,
+	objects[2] = (struct exec_texture){ .data = (uint64_t)(uintptr_t)v, .pitch = 16, .slice = 64, .width = 4,
+		.height = 4, .depth = 4,
 		.layered = true, .bits = 32, .channels = 1, .kind = EXEC_TEXEL_FLOAT, .address = { 1, 1, 1 } };
 	a.t = 3;
 	r = RUN("tex_layers", a);
@@ -177,8 +185,8 @@ static void test_objects(void)
 	int *s = DEV(int, 32 * 4);
 	for (int i = 0; i < 128; i++)
 		s[i] = i;
-	objects[7] = (struct exec_texture){ .data = (uint64_t)(uintptr_t)s, .pitch = 128, .slice = 512, .width = 32, .height = 4, .bits = 32,
-		.channels = 1, .kind = EXEC_TEXEL_SIGNED };
+	objects[7] = (struct exec_texture){ .data = (uint64_t)(uintptr_t)s, .pitch = 128, .slice = 512, .width = 32,
+		.height = 4, .bits = 32, .channels = 1, .kind = EXEC_TEXEL_SIGNED };
 	struct { uint64_t s; int w; } b = { 8, 0 };
 	r = RUN("surface", b);
 	bad = 0;

@@ -17,7 +17,8 @@ static void test_matmul(void)
 		b[i] = (float)(rnd() % 1000) / 53;
 	}
 	struct { float *a, *b, *c; int n; } p = { a, b, c, N };
-	CUresult r = launch(m, "matmul", (struct launch_opt){ .grid = { N / 16, N / 16 }, .block = { 16, 16 } }, &p, sizeof p);
+	CUresult r = launch(m, "matmul", (struct launch_opt){ .grid = { N / 16, N / 16 }, .block = { 16, 16 } }, &p,
+		sizeof p);
 	for (int i = 0; i < N * N; i++) {
 		float s = 0;
 		for (int k = 0; k < N; k++)
@@ -43,7 +44,8 @@ static void test_waits(void)
 	int *flag = DEV(int, 64), *out = DEV(int, 64);
 	struct { int *f, *o; } p = { flag, out };
 	CUresult r = RUN("wait_lane", 1, 128, p);
-	check(r == 0 && out[0] == 42 && out[3] == 45, "wait_lane", "error %d (%s), %d %d", r, fault.what, out[0], out[3]);
+	check(r == 0 && out[0] == 42 && out[3] == 45, "wait_lane", "error %d (%s), %d %d", r, fault.what, out[0],
+		out[3]);
 	memset(flag, 0, 256);
 	r = RUN("wait_warp", 1, 256, p);
 	check(r == 0 && out[31] == 7, "wait_warp", "error %d (%s), %d", r, fault.what, out[31]);
@@ -58,7 +60,8 @@ static void test_gridsync(void)
 	struct { unsigned *p; int rounds; } p = { v, 20 };
 	struct launch_opt o = { .grid = { 48 }, .block = { 96 }, .cooperative = true };
 	CUresult r = launch(m, "gridsync", o, &p, sizeof p);
-	check(r == 0 && v[0] == 48 && v[19] == 48 && v[20] == 0, "gridsync", "error %d (%s), %u early", r, fault.what, v[20]);
+	check(r == 0 && v[0] == 48 && v[19] == 48 && v[20] == 0, "gridsync", "error %d (%s), %u early", r,
+		fault.what, v[20]);
 	o.cooperative = false;
 	r = launch(m, "gridsync", o, &p, sizeof p);
 	check(r == CUDA_ERROR_LAUNCH_FAILED, "gridsync_not_cooperative", "error %d", r);
@@ -117,7 +120,8 @@ static void test_output(void)
 	struct { int a; double d; } p = { -5, 2.5 };
 	exec_printf = capture;
 	CUresult r = RUN("print", 1, 32, p);
-	check(r == 0 && !strcmp(printed, "t3 a=-5 d=2.500 str     7|8    |-9 z 0x10%\n"), "printf", "error %d: %s", r, printed);
+	check(r == 0 && !strcmp(printed, "t3 a=-5 d=2.500 str     7|8    |-9 z 0x10%\n"), "printf", "error %d: %s",
+		r, printed);
 	int *v = DEV(int, 64), fd[2], saved = dup(2);
 	char text[1024] = "";
 	v[40] = 3;
@@ -129,8 +133,10 @@ static void test_output(void)
 	dup2(saved, 2);
 	close(fd[1]);
 	ssize_t n = read(fd[0], text, sizeof text - 1);
-	check(r == CUDA_ERROR_ASSERT && fault.tid[0] == 40 && n > 0 && strstr(text, "block: [0,0,0], thread: [40,0,0] Assertion `"
-	      "p[threadIdx.x] < 3` failed.") && strstr(text, "exec_kernels.cu:"), "assert", "error %d, thread %u: %s", r, fault.tid[0], text);
+	check(r == CUDA_ERROR_ASSERT && fault.tid[0] == 40 && n > 0 && strstr(text,
+		"block: [0,0,0], thread: [40,0,0] Assertion `"
+	      "p[threadIdx.x] < 3` failed.") && strstr(text, "exec_kernels.cu:"), "assert",
+	"error %d, thread %u: %s", r, fault.tid[0], text);
 }
 
 static void test_warp(void)
@@ -191,11 +197,14 @@ static void test_atomics(void)
 		x ^= (unsigned)t;
 	struct { int *i; unsigned *u; uint64_t *l; float *f; double *d; uint16_t *h; } q = { i, u, l, f, e, hh };
 	r = RUN("atomics", 8, 128, q);
-	check(r == 0 && i[0] == T * (T - 1) / 2 && i[1] == -(T - 1) && i[2] == T - 1, "atomics_int", "error %d (%s)", r, fault.what);
+	check(r == 0 && i[0] == T * (T - 1) / 2 && i[1] == -(T - 1) && i[2] == T - 1, "atomics_int", "error %d (%s)",
+		r, fault.what);
 	check(u[0] == 0 && u[1] == ~0u && u[2] == x && u[3] == 1024 % 100 && u[5] < 1024, "atomics_bits", "%u", u[3]);
 	check(u[4] == (100 - 1024 % 100) % 100, "atomic_dec", "%u", u[4]);
-	check(l[0] == (uint64_t)(T * (T - 1) / 2) << 20 && l[1] == 1023ull << 33, "atomics_64", "%llx", (unsigned long long)l[0]);
-	check(*f == 1024 && *e == 512 && hh[0] == 0x6000 && hh[1] == 0x6400, "atomics_float", "%g %g %x %x", *f, *e, hh[0], hh[1]);
+	check(l[0] == (uint64_t)(T * (T - 1) / 2) << 20 && l[1] == 1023ull << 33, "atomics_64", "%llx",
+		(unsigned long long)l[0]);
+	check(*f == 1024 && *e == 512 && hh[0] == 0x6000 && hh[1] == 0x6400, "atomics_float", "%g %g %x %x", *f, *e,
+		hh[0], hh[1]);
 }
 
 static void test_memory(void)
@@ -257,14 +266,17 @@ static void test_faults(void)
 	int *v = DEV(int, 1024);
 	struct { int *p; int i; } p = { v, 1 << 20 };
 	CUresult r = RUN("write_at", 1, 64, p);
-	check(r == CUDA_ERROR_ILLEGAL_ADDRESS && fault.addr == (uint64_t)(uintptr_t)(v + (1 << 20)) && fault.line && !fault.tid[0],
+	check(r == CUDA_ERROR_ILLEGAL_ADDRESS && fault.addr == (uint64_t)(uintptr_t)(v + (1 << 20)) && fault.line
+		&& !fault.tid[0],
 	      "unmapped_page", "error %d addr %llx line %u", r, (unsigned long long)fault.addr, fault.line);
 	p.i = 1024 - 40;
 	r = launch(m, "write_at", (struct launch_opt){ .grid = { 1 }, .block = { 64 } }, &p, sizeof p);
-	check(r == CUDA_ERROR_ILLEGAL_ADDRESS && fault.tid[0] == 40, "unmapped_page_thread", "error %d thread %u", r, fault.tid[0]);
+	check(r == CUDA_ERROR_ILLEGAL_ADDRESS && fault.tid[0] == 40, "unmapped_page_thread", "error %d thread %u", r,
+		fault.tid[0]);
 	struct { int *p; } q = { NULL };
 	r = RUN("write_one", 3, 64, q);
-	check(r == CUDA_ERROR_ILLEGAL_ADDRESS && fault.tid[0] == 37 && !fault.addr, "null_pointer", "error %d thread %u", r, fault.tid[0]);
+	check(r == CUDA_ERROR_ILLEGAL_ADDRESS && fault.tid[0] == 37 && !fault.addr, "null_pointer",
+		"error %d thread %u", r, fault.tid[0]);
 	static int host[64];
 	host_range_addr = (uint64_t)(uintptr_t)host;
 	host_range_len = sizeof host;
@@ -283,7 +295,8 @@ static void test_faults(void)
 	check(r == CUDA_ERROR_LAUNCH_TIMEOUT, "barrier_nobody_completes", "error %d", r);
 	static volatile uint32_t cancel = 1;
 	v[0] = 0;
-	r = launch(m, "forever", (struct launch_opt){ .grid = { 4 }, .block = { 64 }, .cancel = &cancel }, &q, sizeof q);
+	r = launch(m, "forever", (struct launch_opt){ .grid = { 4 }, .block = { 64 }, .cancel = &cancel }, &q,
+		sizeof q);
 	check(r == CUDA_ERROR_LAUNCH_TIMEOUT, "cancel", "error %d", r);
 }
 

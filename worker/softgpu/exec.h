@@ -4,11 +4,11 @@
  * thread, several at once.  The processor knows nothing of streams, contexts or clients.
  *
  * Addresses.  A device address in the global space IS a host address inside the arena
- * [SOFT_ARENA_BASE, SOFT_ARENA_END); the Driver side maps and unmaps memory there.  The interpreter checks that an access lies
- * in the arena and then dereferences it; a page that is not mapped raises SIGSEGV, which exec_fault.c turns into
- * CUDA_ERROR_ILLEGAL_ADDRESS of that grid (sigsetjmp per executing thread).  Nothing of the worker's own heap lies in the arena,
- * but *everything* a real GPU's context could reach does: other clients' memory, service memory, module variables.
- * That is on purpose: an unguarded kernel must be able to do here what it could do there.
+ * [SOFT_ARENA_BASE, SOFT_ARENA_END); the Driver side maps and unmaps memory there.  The interpreter checks that an
+ * access lies in the arena and then dereferences it; a page that is not mapped raises SIGSEGV, which exec_fault.c
+ * turns into CUDA_ERROR_ILLEGAL_ADDRESS of that grid (sigsetjmp per executing thread).  Nothing of the worker's own
+ * heap lies in the arena, but *everything* a real GPU's context could reach does: other clients' memory, service
+ * memory, module variables. That is on purpose: an unguarded kernel must be able to do here what it could do there.
  *
  * Registered or mapped host memory that lies outside the arena is reachable when soft_host_range() says so.
  */
@@ -52,11 +52,11 @@ struct exec_kernel {
 	const void *code;
 };
 
-/* Decodes a module.  `m` is owned by the result afterwards.  `alloc(size, align)` gives zeroed arena memory for variables;
- * initializers are written by exec_load.  `extern_var`, may be NULL, resolves .extern variables.
+/* Decodes a module.  `m` is owned by the result afterwards.  `alloc(size, align)` gives zeroed arena memory for
+ * variables; initializers are written by exec_load.  `extern_var`, may be NULL, resolves .extern variables.
  * Errors: CUDA_ERROR_INVALID_PTX (with err), CUDA_ERROR_OUT_OF_MEMORY. */
-CUresult exec_load(struct ptx_module *m, uint64_t (*alloc)(uint64_t size, uint64_t align), void (*release)(uint64_t addr, uint64_t size),
-                   struct exec_module **out, struct ptx_error *err);
+CUresult exec_load(struct ptx_module *m, uint64_t (*alloc)(uint64_t size, uint64_t align),
+	void (*release)(uint64_t addr, uint64_t size), struct exec_module **out, struct ptx_error *err);
 void exec_unload(struct exec_module *m);
 uint32_t exec_kernel_count(const struct exec_module *m);
 const struct exec_kernel *exec_kernel_at(const struct exec_module *m, uint32_t i);
@@ -68,9 +68,11 @@ struct exec_launch {
 	uint32_t grid[3], block[3];
 	uint32_t dyn_shared;       /* bytes */
 	const void *params;        /* kernel->param_bytes bytes, copied by the caller for the duration */
-	bool cooperative;          /* all blocks resident; %envreg1/2 hold the address of grid-sync state as on hardware */
+	/* all blocks resident; %envreg1/2 hold the address of grid-sync state as on hardware */
+	bool cooperative;
 	uint64_t grid_id;
-	const volatile uint32_t *cancel; /* not NULL: polled at back-edges; non-zero ends the grid with CUDA_ERROR_LAUNCH_TIMEOUT (worker teardown only) */
+	/* not NULL: polled at time slices; non-zero ends the grid with CUDA_ERROR_LAUNCH_TIMEOUT (teardown only) */
+	const volatile uint32_t *cancel;
 };
 
 /* Where and why a grid failed; filled when exec_grid does not return CUDA_SUCCESS. */
@@ -81,9 +83,10 @@ struct exec_fault {
 	char what[160];
 };
 
-/* Runs a grid to its end on the calling thread and on up to exec_workers()-1 pool threads.  Returns CUDA_SUCCESS or what the hardware
- * reports: ILLEGAL_ADDRESS 700, LAUNCH_FAILED 719 (trap, brkpt), MISALIGNED_ADDRESS 716, INVALID_ADDRESS_SPACE 717, HARDWARE_STACK_ERROR
- * 714, ILLEGAL_INSTRUCTION 715, INVALID_PC 718, ASSERT 710.  vprintf output goes to exec_printf, __assertfail to stderr as the driver does. */
+/* Runs a grid to its end on the calling thread and on up to exec_workers()-1 pool threads.  Returns CUDA_SUCCESS or
+ * what the hardware reports: ILLEGAL_ADDRESS 700, LAUNCH_FAILED 719 (trap, brkpt), MISALIGNED_ADDRESS 716,
+ * INVALID_ADDRESS_SPACE 717, HARDWARE_STACK_ERROR 714, ILLEGAL_INSTRUCTION 715, INVALID_PC 718, ASSERT 710.  vprintf
+ * output goes to exec_printf, __assertfail to stderr as the driver does. */
 CUresult exec_grid(const struct exec_launch *l, struct exec_fault *fault);
 
 /* Sink of kernel printf text (complete formatted strings); default writes to stdout. */
@@ -101,7 +104,8 @@ extern uint64_t exec_heap_bytes;
 struct exec_texture {
 	uint64_t data;             /* arena address of the first texel */
 	uint64_t pitch, slice;     /* bytes from row to row; from plane (or layer, or face) to plane */
-	uint32_t width, height, depth; /* texels; depth: planes, layers, or 6 faces a cube; 0 where there is no such dimension */
+	/* texels; depth: planes, layers, or 6 faces a cube; 0 where there is no such dimension */
+	uint32_t width, height, depth;
 	uint8_t bits, channels;    /* 8, 16 or 32 bits in each of 1, 2 or 4 channels */
 	enum { EXEC_TEXEL_UNSIGNED, EXEC_TEXEL_SIGNED, EXEC_TEXEL_FLOAT } kind;
 	bool layered, cube;
@@ -112,8 +116,8 @@ struct exec_texture {
 	float border[4];
 };
 
-/* Provided by the Driver side where it has textures (else objects of no kind exist): describes object `handle` of the context that runs
- * kernels.  False: no such texture (surface). */
+/* Provided by the Driver side where it has textures (else objects of no kind exist): describes object `handle` of
+ * the context that runs kernels.  False: no such texture (surface). */
 bool soft_texture(uint64_t handle, bool surface, struct exec_texture *out);
 
 /* Provided by the Driver side: is [addr, addr+len) inside registered host memory outside the arena? */

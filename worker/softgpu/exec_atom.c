@@ -118,8 +118,8 @@ static const struct op *atom_128(struct warp *w, const struct op *o, uint32_t m)
 	return o + 1;
 }
 
-/* Vectors of f32, f16x2 and so on: elements are atomic one by one, as on the hardware.  list: results (x of them, REF_NONE
- * where unwanted), then operands; z: the scalar op in vec_step. */
+/* Vectors of f32, f16x2 and so on: elements are atomic one by one, as on the hardware.  list: results (x of them,
+ * REF_NONE where unwanted), then operands; z: the scalar op in vec_step. */
 enum { VEC_F32, VEC_F16X2, VEC_BF16X2, VEC_F16, VEC_BF16 };
 static const struct op *atom_vec(struct warp *w, const struct op *o, uint32_t m)
 {
@@ -164,8 +164,8 @@ static const struct { const char *name; op_fn fn; unsigned size; } table[] = {
 /* Which operation the suffixes name: "add", "cas" ...; NULL if none. */
 static const char *operation(const struct ptx_inst *i)
 {
-	static const uint16_t mods[] = { PTX_MOD_add, PTX_MOD_and, PTX_MOD_or, PTX_MOD_xor, PTX_MOD_exch, PTX_MOD_cas, PTX_MOD_min,
-		PTX_MOD_max, PTX_MOD_inc, PTX_MOD_dec };
+	static const uint16_t mods[] = { PTX_MOD_add, PTX_MOD_and, PTX_MOD_or, PTX_MOD_xor, PTX_MOD_exch,
+		PTX_MOD_cas, PTX_MOD_min, PTX_MOD_max, PTX_MOD_inc, PTX_MOD_dec };
 	for (unsigned k = 0; k < sizeof mods / sizeof *mods; k++)
 		if (ptx_has_mod(i, mods[k]))
 			return ptx_mod_name(mods[k]);
@@ -181,7 +181,8 @@ op_fn exec_atom_fn(const struct ptx_inst *i, unsigned *size, const char **why)
 		return NULL;
 	if (i->vec > 1) {
 		*size = i->type == PTX_T_F16 || i->type == PTX_T_BF16 ? 2 : 4;
-		bool ok = i->type == PTX_T_F32 ? !strcmp(name, "add") : i->type == PTX_T_F16X2 || i->type == PTX_T_BF16X2
+		bool ok = i->type == PTX_T_F32 ? !strcmp(name, "add") : i->type == PTX_T_F16X2
+			|| i->type == PTX_T_BF16X2
 			|| i->type == PTX_T_F16 || i->type == PTX_T_BF16;
 		return ok && (!strcmp(name, "add") || !strcmp(name, "min") || !strcmp(name, "max")) ? atom_vec : NULL;
 	}

@@ -1,9 +1,10 @@
-/* exec_ctl.c - the running group of a warp and its parked groups: branches, calls, returns, exits and the loop that executes ops.
+/* exec_ctl.c - the running group of a warp and its parked groups: branches, calls, returns, exits and the loop that
+ * executes ops.
  *
  * Order.  The deepest frame runs first and in it the lowest pc, so that code after a divergent branch is met together.
- * That alone would starve a lane that must leave a loop before the others can (a lock held inside one warp), so back-edges taken
- * while others are parked are counted; past SPINS_MAX the group that waited longest gets SLICE back-edges.
- * Atomic and volatile accesses count for many (hurry() in exec_mem.h): they are what lanes spin on. */
+ * That alone would starve a lane that must leave a loop before the others can (a lock held inside one warp), so
+ * back-edges taken while others are parked are counted; past SPINS_MAX the group that waited longest gets SLICE
+ * back-edges. Atomic and volatile accesses count for many (hurry() in exec_mem.h): they are what lanes spin on. */
 #include <string.h>
 #include "exec_internal.h"
 
@@ -33,7 +34,8 @@ void warp_park(struct warp *w, const struct op *pc, struct frame *f, uint32_t ma
 			return;
 		}
 	}
-	w->g[w->ng++] = (struct group){ .pc = pc, .frame = f, .mask = mask, .state = (uint8_t)st, .bar = bar, .stamp = w->stamp++ };
+	w->g[w->ng++] = (struct group){ .pc = pc, .frame = f, .mask = mask, .state = (uint8_t)st, .bar = bar,
+		.stamp = w->stamp++ };
 }
 
 /* Joins groups parked at pc, and finds the next place above pc where one waits. */
@@ -69,7 +71,8 @@ static const struct op *pick(struct warp *w, bool longest_waiting)
 	w->limit = NO_LIMIT;
 	for (uint32_t i = 0; i < w->ng; i++) {
 		struct group *g = &w->g[i];
-		if (g->state == G_RUN && (!best || (longest_waiting ? (int32_t)(g->stamp - best->stamp) < 0 : before(g, best))))
+		if (g->state == G_RUN && (!best || (longest_waiting ? (int32_t)(g->stamp - best->stamp) < 0
+				: before(g, best))))
 			best = g;
 	}
 	if (!best)
@@ -198,7 +201,8 @@ struct frame *frame_new(struct warp *w, const struct func *f)
 		size_t total = head + regs + (size_t)f->par_bytes * WARP + 64;
 		fr = aligned_alloc(64, (total + 63) & ~(size_t)63);
 		if (!fr)
-			exec_raise(w, NULL, 0, CUDA_ERROR_OUT_OF_MEMORY, 0, "no memory for the registers of %s", f->name);
+			exec_raise(w, NULL, 0, CUDA_ERROR_OUT_OF_MEMORY, 0, "no memory for the registers of %s",
+				f->name);
 		memset(fr, 0, (total + 63) & ~(size_t)63);
 		fr->f = f;
 		fr->regs = (uint8_t *)fr + head;
@@ -226,7 +230,8 @@ static void slot_copy(struct frame *to, const struct call_slot *d, struct frame 
 	for (; m; m &= m - 1) {
 		uint32_t l = lane_first(m);
 		const uint8_t *src = s->ref == REF_NONE ? from->par + (size_t)l * from->f->par_bytes + s->off
-			: ((s->ref & REF_CONST) ? consts + (s->ref & ~REF_CONST) : from->regs + s->ref) + (size_t)l * s->lane_bytes;
+			: ((s->ref & REF_CONST) ? consts + (s->ref & ~REF_CONST) : from->regs + s->ref)
+			+ (size_t)l * s->lane_bytes;
 		uint8_t *dst = d->ref == REF_NONE ? to->par + (size_t)l * to->f->par_bytes + d->off
 			: to->regs + d->ref + (size_t)l * d->lane_bytes;
 		memcpy(dst, src, n);
@@ -240,9 +245,11 @@ static const struct op *call_into(struct warp *w, const struct op *o, const stru
 	struct frame *up = w->frame;
 	const struct call *c = o->call;
 	if (up->depth >= CALL_DEPTH_MAX || (uint64_t)up->local_top + f->local_bytes > w->cta->local_stride)
-		exec_raise(w, o, lane_first(m), CUDA_ERROR_HARDWARE_STACK_ERROR, 0, "call of %s: the stack is exhausted", f->name);
+		exec_raise(w, o, lane_first(m), CUDA_ERROR_HARDWARE_STACK_ERROR, 0,
+			"call of %s: the stack is exhausted", f->name);
 	if (c->nargs != f->nparams || c->nrets != f->nrets)
-		exec_raise(w, o, lane_first(m), CUDA_ERROR_INVALID_PC, 0, "call of %s: wrong number of arguments", f->name);
+		exec_raise(w, o, lane_first(m), CUDA_ERROR_INVALID_PC, 0, "call of %s: wrong number of arguments",
+			f->name);
 	struct frame *fr = frame_new(w, f);
 	fr->up = up;
 	fr->call_op = o;
@@ -288,7 +295,8 @@ static const struct op *call_intrinsic(struct warp *w, const struct op *o, uint3
 		} else if (c->intrinsic == INTR_MALLOC) {
 			result = exec_heap_alloc(w->cta->grid->m, a[0]);
 		} else if (c->intrinsic == INTR_FREE && a[0] && !exec_heap_free(a[0])) {
-			exec_raise(w, o, l, CUDA_ERROR_LAUNCH_FAILED, a[0], "free of an address that malloc did not give");
+			exec_raise(w, o, l, CUDA_ERROR_LAUNCH_FAILED, a[0],
+				"free of an address that malloc did not give");
 		}
 		if (c->nrets) {
 			const struct call_slot *d = &c->rets[0];
@@ -316,7 +324,8 @@ const struct op *op_call_reg(struct warp *w, const struct op *o, uint32_t m)
 	uint32_t lane = lane_first(m), same = 0;
 	uint64_t v = a[lane], i = (v - SOFT_CODE_BASE) / 16;
 	if (v < SOFT_CODE_BASE || v % 16 || i >= mod->nfuncs || !mod->funcs[i].ops || mod->funcs[i].pf->is_entry)
-		exec_raise(w, o, lane, CUDA_ERROR_INVALID_PC, v, "call through 0x%llx, which is no function", (unsigned long long)v);
+		exec_raise(w, o, lane, CUDA_ERROR_INVALID_PC, v, "call through 0x%llx, which is no function",
+			(unsigned long long)v);
 	for (uint32_t l = 0; l < WARP; l++)
 		same |= (m >> l & 1 && a[l] == v) ? 1u << l : 0;
 	return call_into(w, o, &mod->funcs[i], same, m & ~same);

@@ -368,8 +368,8 @@ struct op *emit_simd(struct dec *d, uint32_t dref, uint32_t a, uint32_t b, uint3
 	return o;
 }
 
-struct op *emit_scalar(struct dec *d, const char *name, uint32_t x, uint32_t dref, unsigned dw, unsigned n, const uint32_t *refs,
-                       const unsigned *widths)
+struct op *emit_scalar(struct dec *d, const char *name, uint32_t x, uint32_t dref, unsigned dw, unsigned n,
+	const uint32_t *refs, const unsigned *widths)
 {
 	struct op *o = emit(d, op_scalar);
 	uint32_t *slots[4] = { &o->a, &o->b, &o->c, &o->e };
@@ -447,7 +447,8 @@ uint32_t src(struct dec *d, const struct ptx_operand *o, unsigned width)
 			fail(d, "this operand");
 			return REF_CONST;
 		}
-		return own == width ? d->reg_ref[o->u.reg] : resize(d, d->reg_ref[o->u.reg], own, width, type_signed(d->i->type));
+		return own == width ? d->reg_ref[o->u.reg] : resize(d, d->reg_ref[o->u.reg], own, width,
+			type_signed(d->i->type));
 	}
 	case PTX_O_IMM:
 		return constant(d, o->u.imm, width);
@@ -599,7 +600,8 @@ static bool place_registers(struct dec *d)
 	return true;
 }
 
-/* Parameter block of a function: its formals in C layout, results and arguments, then the .param variables of its calls. */
+/* Parameter block of a function: its formals in C layout, results and arguments, then the .param variables of its
+ * calls. */
 static void place_params(struct dec *d)
 {
 	const struct ptx_func *pf = d->pf;
@@ -617,7 +619,8 @@ static void place_params(struct dec *d)
 		d->body_off[k] = (uint32_t)top;
 		top += p->size;
 		if (top > 1u << 20) {
-			load_fail(d->ld, pf->line, CUDA_ERROR_NOT_SUPPORTED, "%s: parameters of calls take more than 1 MiB", pf->name);
+			load_fail(d->ld, pf->line, CUDA_ERROR_NOT_SUPPORTED,
+				"%s: parameters of calls take more than 1 MiB", pf->name);
 			return;
 		}
 	}
@@ -637,7 +640,8 @@ static void place_locals(struct dec *d)
 			load_fail(d->ld, v->line, CUDA_ERROR_OUT_OF_MEMORY, "no memory");
 		top += v->size;
 		if (top > 512u << 10)
-			load_fail(d->ld, v->line, CUDA_ERROR_INVALID_PTX, "%s: more than 512 KiB of local variables", pf->name);
+			load_fail(d->ld, v->line, CUDA_ERROR_INVALID_PTX, "%s: more than 512 KiB of local variables",
+				pf->name);
 	}
 	d->f->local_bytes = (uint32_t)(top + 15) & ~15u;
 }

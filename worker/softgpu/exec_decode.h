@@ -1,8 +1,8 @@
 /* exec_decode.h - turning one ptx_func into ops: what the exec_decode*.c files share.
  *
- * One PTX instruction becomes one or more ops.  Operands become register references: constants go to the pool, special registers,
- * addresses and width changes become ops of their own that fill temporaries.  Nothing is executed that decode did not
- * understand wholly: fail() records the first complaint, and the module does not load. */
+ * One PTX instruction becomes one or more ops.  Operands become register references: constants go to the pool,
+ * special registers, addresses and width changes become ops of their own that fill temporaries.  Nothing is executed
+ * that decode did not understand wholly: fail() records the first complaint, and the module does not load. */
 #ifndef AG_SOFTGPU_EXEC_DECODE_H
 #define AG_SOFTGPU_EXEC_DECODE_H
 
@@ -46,7 +46,8 @@ struct dec {
 };
 
 void *load_alloc(struct load *ld, size_t bytes);    /* lives as long as the module; NULL fails the load */
-void load_fail(struct load *ld, uint32_t line, CUresult code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void load_fail(struct load *ld, uint32_t line, CUresult code, const char *fmt,
+	...) __attribute__((format(printf, 4, 5)));
 void fail(struct dec *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 bool failed(const struct dec *d);
 bool var_find(const struct var_map *m, const struct ptx_var *v, uint64_t *addr);
@@ -61,16 +62,18 @@ uint32_t src_f(struct dec *d, const struct ptx_operand *o, enum ptx_type t);   /
 uint32_t dst(struct dec *d, const struct ptx_operand *o, unsigned width, bool is_signed);
 uint32_t pred_src(struct dec *d, const struct ptx_operand *o, uint32_t *neg);
 uint32_t pred_dst(struct dec *d, const struct ptx_operand *o);
-unsigned operand_width(struct dec *d, const struct ptx_operand *o);            /* bytes per lane, 0 predicate; literals: 8 */
+/* bytes per lane, 0 predicate; literals: 8 */
+unsigned operand_width(struct dec *d, const struct ptx_operand *o);
 const struct ptx_operand *opnd(struct dec *d, unsigned k);                      /* fails and gives a sink when absent */
 
 /* Ops. */
 struct op *emit(struct dec *d, op_fn fn);
-op_fn simd_find(struct dec *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));   /* NULL when there is none */
+/* NULL when there is none */
+op_fn simd_find(struct dec *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 struct op *emit_simd(struct dec *d, uint32_t dref, uint32_t a, uint32_t b, uint32_t c, const char *fmt, ...)
 	__attribute__((format(printf, 6, 7)));
-struct op *emit_scalar(struct dec *d, const char *name, uint32_t x, uint32_t dref, unsigned dw, unsigned n, const uint32_t *refs,
-                       const unsigned *widths);
+struct op *emit_scalar(struct dec *d, const char *name, uint32_t x, uint32_t dref, unsigned dw, unsigned n,
+	const uint32_t *refs, const unsigned *widths);
 void add_csr(struct op *o, uint32_t csr);
 
 /* Suffixes. */
@@ -98,7 +101,8 @@ bool decode_matrix(struct dec *d);
 bool decode_tex(struct dec *d);
 
 /* exec_decode_mem.c: fills a, y and imm of a memory op, from its address operand. */
-void address(struct dec *d, const struct ptx_operand *o, enum ptx_space space, uint32_t *ref, uint32_t *cls, int64_t *off);
+void address(struct dec *d, const struct ptx_operand *o, enum ptx_space space, uint32_t *ref, uint32_t *cls,
+	int64_t *off);
 uint64_t param_off(struct dec *d, const struct ptx_param *p);    /* in the parameter block */
 uint32_t var_ref(struct dec *d, const struct ptx_var *v, int64_t off, unsigned width);
 

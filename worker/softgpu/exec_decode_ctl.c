@@ -72,7 +72,8 @@ static bool slots(struct dec *d, const struct ptx_operand *list, struct call_slo
 				fail(d, "this argument");
 				return false;
 			}
-			*s = (struct call_slot){ .size = w, .ref = is_dst ? dst(d, o, w, false) : src(d, o, w), .lane_bytes = w };
+			*s = (struct call_slot){ .size = w, .ref = is_dst ? dst(d, o, w, false) : src(d, o, w),
+				.lane_bytes = w };
 		}
 	}
 	return true;
@@ -109,7 +110,8 @@ static void call(struct dec *d)
 		if (c->intrinsic == INTR_MALLOC || c->intrinsic == INTR_FREE)
 			d->ld->m->uses_heap = true;
 		if (!c->intrinsic && !callee->u.func->has_body)
-			load_fail(d->ld, d->i->line, CUDA_ERROR_INVALID_PTX, "unresolved extern function '%s'", f->name);
+			load_fail(d->ld, d->i->line, CUDA_ERROR_INVALID_PTX, "unresolved extern function '%s'",
+				f->name);
 		if (callee->u.func->is_entry)
 			load_fail(d->ld, d->i->line, CUDA_ERROR_INVALID_PTX, "call of the entry '%s'", f->name);
 		if (c->intrinsic && c->nrets > 1)
@@ -206,7 +208,8 @@ static void shfl(struct dec *d)
 		return;
 	*list = c;
 	struct op *q = sync_op(d, sync_shfl, SRC_32, mask);
-	q->x = has(d, PTX_MOD_up) ? SHFL_UP : has(d, PTX_MOD_down) ? SHFL_DOWN : has(d, PTX_MOD_bfly) ? SHFL_BFLY : SHFL_IDX;
+	q->x = has(d, PTX_MOD_up) ? SHFL_UP : has(d, PTX_MOD_down) ? SHFL_DOWN : has(d, PTX_MOD_bfly) ? SHFL_BFLY
+		: SHFL_IDX;
 	q->d = to;
 	q->e = p;
 	q->a = a;
@@ -245,13 +248,16 @@ static void match(struct dec *d)
 
 static void redux(struct dec *d)
 {
-	bool f = d->i->type == PTX_T_F32, s = type_signed(d->i->type), min = has(d, PTX_MOD_min), max = has(d, PTX_MOD_max);
+	bool f = d->i->type == PTX_T_F32, s = type_signed(d->i->type), min = has(d, PTX_MOD_min),
+		max = has(d, PTX_MOD_max);
 	uint32_t a = src(d, opnd(d, 1), 4), mask = member_mask(d, 2), to = dst(d, opnd(d, 0), 4, false);
 	if (f && (has(d, PTX_MOD_abs) || has(d, PTX_MOD_NaN)))
 		fail(d, "these suffixes");
 	struct op *q = sync_op(d, sync_redux, SRC_32, mask);
-	q->x = f ? (min ? REDUX_FMIN : REDUX_FMAX) : has(d, PTX_MOD_add) ? REDUX_ADD : min ? (s ? REDUX_MIN_S : REDUX_MIN_U)
-		: max ? (s ? REDUX_MAX_S : REDUX_MAX_U) : has(d, PTX_MOD_and) ? REDUX_AND : has(d, PTX_MOD_or) ? REDUX_OR : REDUX_XOR;
+	q->x = f ? (min ? REDUX_FMIN : REDUX_FMAX) : has(d, PTX_MOD_add) ? REDUX_ADD : min
+		? (s ? REDUX_MIN_S : REDUX_MIN_U)
+		: max ? (s ? REDUX_MAX_S : REDUX_MAX_U) : has(d, PTX_MOD_and) ? REDUX_AND : has(d, PTX_MOD_or)
+		? REDUX_OR : REDUX_XOR;
 	q->a = a;
 	q->d = to;
 }
@@ -295,7 +301,8 @@ static bool bar(struct dec *d)
 	uint32_t mode = red ? (popc ? BAR_RED_POPC : has(d, PTX_MOD_and) ? BAR_RED_AND : BAR_RED_OR)
 		: has(d, PTX_MOD_arrive) ? BAR_ARRIVE : BAR_SYNC;
 	unsigned first = red, n = d->i->nops - first - red;
-	uint32_t a = src(d, opnd(d, first), 4), b = n > 1 ? src(d, opnd(d, first + 1), 4) : REF_NONE, neg = 0, c = 0, to = 0;
+	uint32_t a = src(d, opnd(d, first), 4), b = n > 1 ? src(d, opnd(d, first + 1), 4) : REF_NONE, neg = 0, c = 0,
+		to = 0;
 	if (red) {
 		c = pred_src(d, opnd(d, d->i->nops - 1), &neg);
 		to = popc ? dst(d, opnd(d, 0), 4, false) : pred_dst(d, opnd(d, 0));

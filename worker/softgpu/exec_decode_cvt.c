@@ -12,7 +12,8 @@ static uint32_t step(struct dec *d, unsigned width, uint32_t from, const char *n
 
 static uint32_t csr_of(struct dec *d)
 {
-	return MXCSR_RN | (has(d, PTX_MOD_rz) ? MXCSR_RZ : has(d, PTX_MOD_rm) ? MXCSR_RM : has(d, PTX_MOD_rp) ? MXCSR_RP : 0);
+	return MXCSR_RN | (has(d, PTX_MOD_rz) ? MXCSR_RZ : has(d, PTX_MOD_rm) ? MXCSR_RM : has(d, PTX_MOD_rp)
+		? MXCSR_RP : 0);
 }
 
 /* Integer operand of type t extended to a 4- or 8-byte lane. */
@@ -83,9 +84,11 @@ static void int_to_float(struct dec *d, enum ptx_type dt, enum ptx_type st)
 			v.ref = step(d, 8, v.ref, v.is_signed ? "ext_s32_64" : "ext_u32_64");
 		if (csr_of(d) != MXCSR_RN)
 			fail(d, "this rounding");
-		emit_scalar(d, "cvt_int_half", (v.is_signed ? 1 : 0) | (dt == PTX_T_BF16 ? 8 : 0), to, 4, 1, &v.ref, &w);
+		emit_scalar(d, "cvt_int_half", (v.is_signed ? 1 : 0) | (dt == PTX_T_BF16 ? 8 : 0), to, 4, 1, &v.ref,
+			&w);
 	} else {
-		struct op *o = emit_simd(d, to, v.ref, 0, 0, "%c%u_%s", v.is_signed ? 's' : 'u', v.width * 8, float_name(dt));
+		struct op *o = emit_simd(d, to, v.ref, 0, 0, "%c%u_%s", v.is_signed ? 's' : 'u', v.width * 8,
+			float_name(dt));
 		add_csr(o, csr_of(d));
 	}
 	if (has(d, PTX_MOD_sat))
@@ -149,7 +152,8 @@ static void narrow(struct dec *d, enum ptx_type dt, uint32_t to, uint32_t a)
 		emit_simd(d, to, a, 0, 0, dt == PTX_T_F16 ? "f32_h" : "f32_q");
 	} else {
 		unsigned w = 4;
-		dir |= (dt == PTX_T_BF16 ? 8 : 0) | (has(d, PTX_MOD_relu) ? 64 : 0) | (has(d, PTX_MOD_satfinite) ? 128 : 0);
+		dir |= (dt == PTX_T_BF16 ? 8 : 0) | (has(d, PTX_MOD_relu) ? 64 : 0)
+			| (has(d, PTX_MOD_satfinite) ? 128 : 0);
 		emit_scalar(d, "cvt_half", dir, to, 4, 1, &a, &w);
 	}
 }
@@ -168,7 +172,8 @@ static void float_to_float(struct dec *d, enum ptx_type dt, enum ptx_type st)
 		emit_simd(d, to, a, 0, 0, t == PTX_T_F64 ? "mov_64" : "f32_f64");
 	} else if (dt == PTX_T_F32) {
 		if (t == PTX_T_F64)
-			add_csr(emit_simd(d, to, a, 0, 0, "f64_f32"), csr_of(d) | (has(d, PTX_MOD_ftz) ? MXCSR_FTZ : 0));
+			add_csr(emit_simd(d, to, a, 0, 0, "f64_f32"), csr_of(d)
+				| (has(d, PTX_MOD_ftz) ? MXCSR_FTZ : 0));
 		else
 			emit_simd(d, to, a, 0, 0, st == PTX_T_F32 ? "canon_f32" : "mov_32");
 		if (has(d, PTX_MOD_relu))
@@ -197,18 +202,21 @@ static bool pairs(struct dec *d, enum ptx_type dt, enum ptx_type st)
 	if ((dt == PTX_T_F16X2 || dt == PTX_T_BF16X2) && st == PTX_T_F32) {
 		r[0] = src_f(d, opnd(d, 1), st);
 		r[1] = src_f(d, opnd(d, 2), st);
-		emit_scalar(d, "cvt_half2", dir | (dt == PTX_T_BF16X2 ? 8 : 0) | (relu ? 64 : 0) | (has(d, PTX_MOD_satfinite) ? 128 : 0),
-		            dst(d, opnd(d, 0), 4, false), 4, 2, r, ws);
+		emit_scalar(d, "cvt_half2", dir | (dt == PTX_T_BF16X2 ? 8 : 0) | (relu ? 64 : 0)
+			| (has(d, PTX_MOD_satfinite) ? 128 : 0), dst(d, opnd(d, 0), 4, false), 4, 2, r, ws);
 	} else if (is_fp8x2(dt) && st == PTX_T_F32) {
 		r[0] = src_f(d, opnd(d, 1), st);
 		r[1] = src_f(d, opnd(d, 2), st);
-		emit_scalar(d, "cvt_fp8x2", (dt == PTX_T_E5M2X2) | relu << 1, dst(d, opnd(d, 0), 4, false), 4, 2, r, ws);
+		emit_scalar(d, "cvt_fp8x2", (dt == PTX_T_E5M2X2) | relu << 1, dst(d, opnd(d, 0), 4, false), 4, 2, r,
+			ws);
 	} else if (is_fp8x2(dt) && st == PTX_T_F16X2) {
 		r[0] = src(d, opnd(d, 1), 4);
-		emit_scalar(d, "cvt_fp8x2_h2", (dt == PTX_T_E5M2X2) | relu << 1, dst(d, opnd(d, 0), 4, false), 4, 1, r, ws);
+		emit_scalar(d, "cvt_fp8x2_h2", (dt == PTX_T_E5M2X2) | relu << 1, dst(d, opnd(d, 0), 4, false), 4, 1,
+			r, ws);
 	} else if (dt == PTX_T_F16X2 && is_fp8x2(st)) {
 		r[0] = src(d, opnd(d, 1), 4);
-		emit_scalar(d, "cvt_h2_fp8x2", (st == PTX_T_E5M2X2) | relu << 1, dst(d, opnd(d, 0), 4, false), 4, 1, r, ws);
+		emit_scalar(d, "cvt_h2_fp8x2", (st == PTX_T_E5M2X2) | relu << 1, dst(d, opnd(d, 0), 4, false), 4, 1,
+			r, ws);
 	} else {
 		return false;
 	}
@@ -264,7 +272,8 @@ bool decode_cvt(struct dec *d)
 	} else if (dt == PTX_T_TF32 && st == PTX_T_F32) {
 		uint32_t a = src_f(d, opnd(d, 1), st);
 		unsigned w = 4;
-		emit_scalar(d, "cvt_tf32", has(d, PTX_MOD_rn) ? 1 : has(d, PTX_MOD_rz) ? 2 : 0, dst(d, opnd(d, 0), 4, false), 4, 1, &a, &w);
+		emit_scalar(d, "cvt_tf32", has(d, PTX_MOD_rn) ? 1 : has(d, PTX_MOD_rz) ? 2 : 0,
+			dst(d, opnd(d, 0), 4, false), 4, 1, &a, &w);
 	} else {
 		return pairs(d, dt, st);
 	}

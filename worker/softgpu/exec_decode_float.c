@@ -80,8 +80,8 @@ static void pairs(struct dec *d, uint32_t op, unsigned n)
 		r[k] = src(d, opnd(d, k + 1), 4);
 	x |= (d->i->type == PTX_T_BF16X2 ? 8 : 0) | (has(d, PTX_MOD_ftz) ? 16 : 0) | (has(d, PTX_MOD_sat) ? 32 : 0)
 		| (has(d, PTX_MOD_relu) ? 64 : 0);
-	emit_scalar(d, op > 7 ? "half2_un" : "half2", op > 7 ? (x & 0xff) | (op - 256) << 8 : x, dst(d, opnd(d, 0), 4, false), 4,
-	            n, r, ws);
+	emit_scalar(d, op > 7 ? "half2_un" : "half2", op > 7 ? (x & 0xff) | (op - 256) << 8 : x,
+		dst(d, opnd(d, 0), 4, false), 4, n, r, ws);
 }
 
 enum { H2_ADD, H2_SUB, H2_MUL, H2_MIN, H2_MAX, H2_MIN_NAN, H2_MAX_NAN, H2_FMA, H2_NEG = 256, H2_ABS, H2_EX2, H2_TANH };
@@ -117,7 +117,8 @@ static void min_max(struct dec *d)
 		bitwise(d, name, 2);
 		return;
 	}
-	uint32_t a = src_f(d, opnd(d, 1), t), b = src_f(d, opnd(d, 2), t), c = src_f(d, opnd(d, 3), t), q = temp(d, lane_width(t));
+	uint32_t a = src_f(d, opnd(d, 1), t), b = src_f(d, opnd(d, 2), t), c = src_f(d, opnd(d, 3), t),
+		q = temp(d, lane_width(t));
 	uint32_t to = dst(d, opnd(d, 0), lane_width(t), false);
 	emit_simd(d, q, a, b, 0, "%s_%s", name, float_name(t));
 	emit_simd(d, to, q, c, 0, "%s_%s", name, float_name(t));
@@ -126,8 +127,8 @@ static void min_max(struct dec *d)
 
 static void testp(struct dec *d)
 {
-	static const uint16_t kinds[] = { PTX_MOD_finite, PTX_MOD_infinite, PTX_MOD_number, PTX_MOD_notanumber, PTX_MOD_normal,
-		PTX_MOD_subnormal };
+	static const uint16_t kinds[] = { PTX_MOD_finite, PTX_MOD_infinite, PTX_MOD_number, PTX_MOD_notanumber,
+		PTX_MOD_normal, PTX_MOD_subnormal };
 	enum ptx_type t = d->i->type;
 	unsigned w = lane_width(t);
 	uint32_t x = 0, a = src_f(d, opnd(d, 1), t), q = temp(d, 4), p = pred_dst(d, opnd(d, 0));

@@ -50,7 +50,8 @@ static void carry(struct dec *d, uint32_t x, unsigned n)
 	for (unsigned k = 0; k < n; k++)
 		r[k] = src(d, opnd(d, k + 1), w);
 	x |= has(d, PTX_MOD_cc) ? 2 : 0;
-	emit_simd(d, dst(d, opnd(d, 0), w, type_signed(d->i->type)), r[0], r[1], n > 2 ? r[2] : r[1], "carry_%u", w * 8)->x = x;
+	emit_simd(d, dst(d, opnd(d, 0), w, type_signed(d->i->type)), r[0], r[1], n > 2 ? r[2] : r[1], "carry_%u",
+		w * 8)->x = x;
 }
 
 static bool add_sub(struct dec *d)
@@ -115,7 +116,8 @@ static bool min_max(struct dec *d)
 	enum ptx_type t = d->i->type;
 	bool max = OP(d) == PTX_OP_max;
 	if (is_x2(t)) {
-		packed(d, max ? PK_MAX : PK_MIN, (t == PTX_T_S16X2 ? 8 | 16 | 32 : 0) | (has(d, PTX_MOD_relu) ? 256 : 0), 16, 2);
+		packed(d, max ? PK_MAX : PK_MIN, (t == PTX_T_S16X2 ? 8 | 16 | 32 : 0)
+			| (has(d, PTX_MOD_relu) ? 256 : 0), 16, 2);
 		return true;
 	}
 	if (!is_int(t))
@@ -134,7 +136,8 @@ static void logic(struct dec *d)
 	static const char *const names[] = { "and", "or", "xor" };
 	unsigned k = OP(d) == PTX_OP_and ? 0 : OP(d) == PTX_OP_or ? 1 : 2;
 	if (d->i->type == PTX_T_PRED) {
-		uint32_t na, nb, a = pred_src(d, opnd(d, 1), &na), b = pred_src(d, opnd(d, 2), &nb), r = pred_dst(d, opnd(d, 0));
+		uint32_t na, nb, a = pred_src(d, opnd(d, 1), &na), b = pred_src(d, opnd(d, 2), &nb),
+			r = pred_dst(d, opnd(d, 0));
 		if (!r)
 			return;
 		struct op *o = emit(d, op_plogic);
@@ -161,7 +164,8 @@ static void not_op(struct dec *d)
 		o->z = ~n;
 		return;
 	}
-	simple(d, ptx_op_name(OP(d)), type_bytes(d->i->type) == 8 ? "64" : type_bytes(d->i->type) == 4 ? "32" : "16", 1);
+	simple(d, ptx_op_name(OP(d)), type_bytes(d->i->type) == 8 ? "64" : type_bytes(d->i->type) == 4 ? "32" : "16",
+		1);
 }
 
 static void shift(struct dec *d)
@@ -204,7 +208,8 @@ static void bits(struct dec *d, const char *name)
 
 static uint32_t prmt_mode(struct dec *d)
 {
-	static const uint16_t mods[] = { PTX_MOD_f4e, PTX_MOD_b4e, PTX_MOD_rc8, PTX_MOD_ecl, PTX_MOD_ecr, PTX_MOD_rc16 };
+	static const uint16_t mods[] = { PTX_MOD_f4e, PTX_MOD_b4e, PTX_MOD_rc8, PTX_MOD_ecl, PTX_MOD_ecr,
+		PTX_MOD_rc16 };
 	for (uint32_t k = 0; k < 6; k++)
 		if (has(d, mods[k]))
 			return k + 1;
@@ -240,7 +245,8 @@ static void lop3(struct dec *d)
 static void dot(struct dec *d)
 {
 	static const unsigned ws[3] = { 4, 4, 4 };
-	uint32_t x = (type_signed(d->i->type0) ? 1 : 0) | (type_signed(d->i->type) ? 2 : 0) | (has(d, PTX_MOD_hi) ? 4 : 0);
+	uint32_t x = (type_signed(d->i->type0) ? 1 : 0) | (type_signed(d->i->type) ? 2 : 0)
+		| (has(d, PTX_MOD_hi) ? 4 : 0);
 	scalar(d, OP(d) == PTX_OP_dp4a ? "dp4a_32" : "dp2a_32", x, 4, 3, ws);
 }
 

@@ -1,5 +1,5 @@
-/* exec_decode_mem.c - decode of memory instructions: address operands, ld, st, atom, red, cvta, asynchronous copies, mbarriers;
- * and the layout of shared memory. */
+/* exec_decode_mem.c - decode of memory instructions: address operands, ld, st, atom, red, cvta, asynchronous copies,
+ * mbarriers; and the layout of shared memory. */
 #include <string.h>
 #include "exec_decode.h"
 
@@ -61,7 +61,8 @@ static uint32_t class_of(struct dec *d, enum ptx_space s, bool wide)
 }
 
 /* Memory operand [base + off]: a register, how to read it, and the constant offset. */
-void address(struct dec *d, const struct ptx_operand *o, enum ptx_space space, uint32_t *ref, uint32_t *cls, int64_t *off)
+void address(struct dec *d, const struct ptx_operand *o, enum ptx_space space, uint32_t *ref, uint32_t *cls,
+	int64_t *off)
 {
 	struct ptx_operand base = *o;
 	base.off = 0;
@@ -159,7 +160,8 @@ static void ld(struct dec *d)
 		o->d = r;
 	} else {
 		/* All registers of a vector load have one width, unless some are wider than the type needs. */
-		unsigned w = n == 1 && to->kind == PTX_O_REG && operand_width(d, to) ? operand_width(d, to) : lane_width(t);
+		unsigned w = n == 1 && to->kind == PTX_O_REG && operand_width(d, to) ? operand_width(d, to)
+			: lane_width(t);
 		if (w == 16)
 			w = 8;
 		for (unsigned k = 0; k < n; k++) {
@@ -246,7 +248,8 @@ static void st(struct dec *d)
 
 static void atom_vector(struct dec *d, op_fn fn, unsigned ai)
 {
-	static const struct { enum ptx_type t; uint32_t kind; } kinds[] = { { PTX_T_F32, 0 }, { PTX_T_F16X2, 1 }, { PTX_T_BF16X2, 2 },
+	static const struct { enum ptx_type t; uint32_t kind; } kinds[] = { { PTX_T_F32, 0 }, { PTX_T_F16X2, 1 },
+		{ PTX_T_BF16X2, 2 },
 		{ PTX_T_F16, 3 }, { PTX_T_BF16, 4 } };
 	unsigned n = d->i->vec;
 	const struct ptx_operand *b = opnd(d, ai + 1), *to = ai ? opnd(d, 0) : NULL;
@@ -431,7 +434,8 @@ static bool cp(struct dec *d)
 		emit(d, op_nop);
 		return true;
 	}
-	if (has(d, PTX_MOD_tensor) || has(d, PTX_MOD_reduce) || has(d, PTX_MOD_multicast_cluster) || has(d, PTX_MOD_cp_mask))
+	if (has(d, PTX_MOD_tensor) || has(d, PTX_MOD_reduce) || has(d, PTX_MOD_multicast_cluster)
+			|| has(d, PTX_MOD_cp_mask))
 		return false;
 	struct async_copy *c;
 	struct op *o;
@@ -476,7 +480,8 @@ static bool mbarrier(struct dec *d)
 	bool test = has(d, PTX_MOD_test_wait) || has(d, PTX_MOD_try_wait), token = test && !has(d, PTX_MOD_parity);
 	unsigned ai = test || ((arrive || drop) && d->i->nops > 1 && opnd(d, 0)->kind != PTX_O_ADDR) ? 1 : 0;
 	uint32_t mode = has(d, PTX_MOD_init) ? MB_INIT : has(d, PTX_MOD_inval) ? MB_INVAL : drop ? MB_DROP
-		: arrive && tx ? MB_ARRIVE_EXPECT : arrive ? MB_ARRIVE : tx ? MB_EXPECT : has(d, PTX_MOD_complete_tx) ? MB_COMPLETE
+		: arrive && tx ? MB_ARRIVE_EXPECT : arrive ? MB_ARRIVE : tx ? MB_EXPECT : has(d, PTX_MOD_complete_tx)
+		? MB_COMPLETE
 		: token ? MB_TEST : test ? MB_TEST_PARITY : MB_PENDING;
 	uint32_t b = REF_NONE, to = REF_NONE;
 	struct async_copy *c = new_copy(d);
@@ -515,7 +520,8 @@ bool decode_async(struct dec *d)
 
 /* --- layout of shared memory ---------------------------------------------------------------------- */
 
-static void each_var(const struct ptx_operand *ops, unsigned n, void (*fn)(void *arg, const struct ptx_var *v), void *arg)
+static void each_var(const struct ptx_operand *ops, unsigned n, void (*fn)(void *arg, const struct ptx_var *v),
+	void *arg)
 {
 	for (unsigned k = 0; k < n; k++) {
 		const struct ptx_operand *o = &ops[k];
@@ -577,7 +583,8 @@ bool shared_of_entry(struct dec *d)
 {
 	const struct ptx_func *pf = d->pf;
 	for (uint32_t j = 0; j < pf->ninsts; j++)
-		if (pf->insts[j].op == PTX_OP_call && !(pf->insts[j].ops[1].kind == PTX_O_FUNC && intrinsic_of(pf->insts[j].ops[1].u.func->name)))
+		if (pf->insts[j].op == PTX_OP_call && !(pf->insts[j].ops[1].kind == PTX_O_FUNC
+				&& intrinsic_of(pf->insts[j].ops[1].u.func->name)))
 			d->calls_out = true;
 	struct entry_scan s = { d, d->calls_out ? d->ld->common_shared : 0, 16 };
 	for (uint32_t j = 0; j < pf->ninsts; j++)

@@ -100,7 +100,8 @@ static void mov(struct dec *d)
 		unpack(d, bytes);
 	} else if (opnd(d, 1)->kind == PTX_O_VEC && opnd(d, 0)->kind != PTX_O_VEC) {
 		pack(d, bytes);
-	} else if (opnd(d, 1)->kind == PTX_O_SREG && operand_width(d, opnd(d, 0)) == lane_width(ptx_sreg_type(opnd(d, 1)->u.sreg))) {
+	} else if (opnd(d, 1)->kind == PTX_O_SREG && operand_width(d, opnd(d, 0))
+		== lane_width(ptx_sreg_type(opnd(d, 1)->u.sreg))) {
 		struct op *o = emit(d, op_sreg);
 		o->d = dst(d, opnd(d, 0), operand_width(d, opnd(d, 0)), false);
 		o->x = opnd(d, 1)->u.sreg;
@@ -110,7 +111,8 @@ static void mov(struct dec *d)
 		o->a = src(d, opnd(d, 1), 16);
 		o->d = dst(d, opnd(d, 0), 16, false);
 	} else {
-		uint32_t a = src_f(d, opnd(d, 1), t == PTX_T_F64 || t == PTX_T_F32 ? t : bytes == 8 ? PTX_T_F64 : PTX_T_F32);
+		uint32_t a = src_f(d, opnd(d, 1), t == PTX_T_F64 || t == PTX_T_F32 ? t : bytes == 8 ? PTX_T_F64
+			: PTX_T_F32);
 		emit_simd(d, dst(d, opnd(d, 0), w, type_signed(t)), a, 0, 0, w == 8 ? "mov_64" : "mov_32");
 	}
 }
@@ -120,9 +122,12 @@ static void mov(struct dec *d)
 static const char *cmp_name(struct dec *d, bool *is_unsigned)
 {
 	static const struct { uint16_t mod; const char *name; bool u; } rows[] = {
-		{ PTX_MOD_eq, "eq", false }, { PTX_MOD_ne, "ne", false }, { PTX_MOD_lt, "lt", false }, { PTX_MOD_le, "le", false },
-		{ PTX_MOD_gt, "gt", false }, { PTX_MOD_ge, "ge", false }, { PTX_MOD_lo, "lt", true }, { PTX_MOD_ls, "le", true },
-		{ PTX_MOD_hi, "gt", true }, { PTX_MOD_hs, "ge", true }, { PTX_MOD_equ, "equ", false }, { PTX_MOD_neu, "neu", false },
+		{ PTX_MOD_eq, "eq", false }, { PTX_MOD_ne, "ne", false }, { PTX_MOD_lt, "lt", false },
+			{ PTX_MOD_le, "le", false },
+		{ PTX_MOD_gt, "gt", false }, { PTX_MOD_ge, "ge", false }, { PTX_MOD_lo, "lt", true },
+		{ PTX_MOD_ls, "le", true },
+		{ PTX_MOD_hi, "gt", true }, { PTX_MOD_hs, "ge", true }, { PTX_MOD_equ, "equ", false },
+		{ PTX_MOD_neu, "neu", false },
 		{ PTX_MOD_ltu, "ltu", false }, { PTX_MOD_leu, "leu", false }, { PTX_MOD_gtu, "gtu", false },
 		{ PTX_MOD_geu, "geu", false }, { PTX_MOD_num, "num", false }, { PTX_MOD_nan, "nan", false },
 	};
@@ -141,7 +146,8 @@ static void compare(struct dec *d, enum ptx_type t, uint32_t p, uint32_t q, uint
 {
 	bool u = false;
 	const char *name = cmp_name(d, &u);
-	uint32_t comb = has(d, PTX_MOD_and) ? CB_AND : has(d, PTX_MOD_or) ? CB_OR : has(d, PTX_MOD_xor) ? CB_XOR : CB_NONE;
+	uint32_t comb = has(d, PTX_MOD_and) ? CB_AND : has(d, PTX_MOD_or) ? CB_OR : has(d, PTX_MOD_xor) ? CB_XOR
+		: CB_NONE;
 	uint32_t neg = 0, c = comb ? pred_src(d, opnd(d, k), &neg) : 0;
 	if (t == PTX_T_F16 && has(d, PTX_MOD_ftz)) {
 		uint32_t x = temp(d, 4), y = temp(d, 4);
@@ -150,7 +156,8 @@ static void compare(struct dec *d, enum ptx_type t, uint32_t p, uint32_t q, uint
 		a = x;
 		b = y;
 	}
-	struct op *o = emit_simd(d, p, a, b, c, "%s_%s", name, type_float(t) ? float_name(t) : u ? uint_name(t) : int_name(t));
+	struct op *o = emit_simd(d, p, a, b, c, "%s_%s", name, type_float(t) ? float_name(t) : u ? uint_name(t)
+		: int_name(t));
 	o->e = q;
 	o->x = comb;
 	o->y = neg;

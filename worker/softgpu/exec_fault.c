@@ -1,8 +1,9 @@
-/* exec_fault.c - how a kernel fails: errors the interpreter finds (exec_raise) and pages the processor finds missing (SIGSEGV,
- * SIGBUS).  Both end the block that runs on this thread by a jump to its exec_self->env; the grid does the rest.
+/* exec_fault.c - how a kernel fails: errors the interpreter finds (exec_raise) and pages the processor finds missing
+ * (SIGSEGV, SIGBUS).  Both end the block that runs on this thread by a jump to its exec_self->env; the grid does the
+ * rest.
  *
- * The signal handler takes only faults in the arena or in registered host memory, on a thread that is executing a kernel's
- * access; all others go to the handler that was there before. */
+ * The signal handler takes only faults in the arena or in registered host memory, on a thread that is executing a
+ * kernel's access; all others go to the handler that was there before. */
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>

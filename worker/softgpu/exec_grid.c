@@ -1,12 +1,13 @@
 /* exec_grid.c - grids: blocks, the thread pool, time slices.
  *
- * A block runs on one thread at a time; its warps take turns, each until it waits at a barrier, ends or used up its time slice
- * (counted in back-edges).  Threads take new blocks in order.  A block that only spins (its slices go into volatile or atomic accesses)
- * parks, and its thread starts the next one or goes on with another parked block: so blocks that wait for each other make
- * progress, all of them in a cooperative grid, and as many as a GPU would hold in others.
+ * A block runs on one thread at a time; its warps take turns, each until it waits at a barrier, ends or used up its
+ * time slice (counted in back-edges).  Threads take new blocks in order.  A block that only spins (its slices go
+ * into volatile or atomic accesses) parks, and its thread starts the next one or goes on with another parked block:
+ * so blocks that wait for each other make progress, all of them in a cooperative grid, and as many as a GPU would
+ * hold in others.
  *
- * Several grids run at once.  The thread that called exec_grid works on its own grid; pool threads help the grid with the fewest
- * helpers, and look again after each block. */
+ * Several grids run at once.  The thread that called exec_grid works on its own grid; pool threads help the grid
+ * with the fewest helpers, and look again after each block. */
 #include <immintrin.h>
 #include <signal.h>
 #include <stdio.h>
@@ -94,7 +95,8 @@ static struct cta *cta_new(struct grid *g)
 	c->warps = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
 	c->shared = aligned_alloc(128, g->shared_size + 128);
 	if (c->local_size) {
-		void *p = mmap(NULL, c->local_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		void *p = mmap(NULL, c->local_size, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		c->local = p == MAP_FAILED ? NULL : p;
 	}
 	if (!c->warps || !c->shared || (c->local_size && !c->local)) {

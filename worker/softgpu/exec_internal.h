@@ -1,13 +1,13 @@
 /* exec_internal.h - the decoded form of a module and the state of running warps; shared by the exec_*.c files only.
  *
- * Registers.  A warp's registers live in a frame: one 32-bit word of predicate bits per predicate register, and per other
- * register 32 lanes of 4, 8 or 16 bytes one after another, so that a handler is a loop the compiler can vectorise.
- * 8- and 16-bit registers use 4-byte lanes and hold the value zero-extended.  A constant is a register whose 32 lanes are equal and
- * which lives in the module's constant pool: handlers never ask what kind an operand is.
+ * Registers.  A warp's registers live in a frame: one 32-bit word of predicate bits per predicate register, and per
+ * other register 32 lanes of 4, 8 or 16 bytes one after another, so that a handler is a loop the compiler can
+ * vectorise. 8- and 16-bit registers use 4-byte lanes and hold the value zero-extended.  A constant is a register
+ * whose 32 lanes are equal and which lives in the module's constant pool: handlers never ask what kind an operand is.
  *
  * Threads of a warp.  A warp is one running group (active, frame, pc) and a list of parked groups, all with disjoint
- * lane masks.  The deepest frame and then the lowest pc runs first, groups that meet at one pc and frame merge, and a group that
- * goes round a loop too long while others are parked gives way (exec_ctl.c).
+ * lane masks.  The deepest frame and then the lowest pc runs first, groups that meet at one pc and frame merge, and
+ * a group that goes round a loop too long while others are parked gives way (exec_ctl.c).
  *
  * Ownership: an exec_module owns its ptx_module, functions, ops and constants; a cta owns its warps, frames, shared and
  * local memory; the grid owns the ctas. */
@@ -301,7 +301,8 @@ void cta_threads_left(struct cta *c, uint32_t n);
 enum { SRC_NONE, SRC_32, SRC_64, SRC_PRED };
 enum { SHFL_UP, SHFL_DOWN, SHFL_BFLY, SHFL_IDX };
 enum { VOTE_ALL, VOTE_ANY, VOTE_UNI, VOTE_BALLOT };
-enum { REDUX_ADD, REDUX_MIN_S, REDUX_MAX_S, REDUX_MIN_U, REDUX_MAX_U, REDUX_AND, REDUX_OR, REDUX_XOR, REDUX_FMIN, REDUX_FMAX };
+enum { REDUX_ADD, REDUX_MIN_S, REDUX_MAX_S, REDUX_MIN_U, REDUX_MAX_U, REDUX_AND, REDUX_OR, REDUX_XOR, REDUX_FMIN,
+	REDUX_FMAX };
 enum { BAR_SYNC, BAR_ARRIVE, BAR_RED_POPC, BAR_RED_AND, BAR_RED_OR };
 
 /* How a memory operand's address is formed, in op.y.  Odd: 64-bit base register. */
@@ -311,8 +312,8 @@ enum mem_class { MC_SHARED32, MC_SHARED64, MC_LOCAL32, MC_LOCAL64, MC_GLOBAL, MC
 /* Operands of asynchronous copies and mbarriers, op.ext. */
 struct async_addr { uint32_t ref, cls; int64_t off; };
 struct async_copy { struct async_addr src, dst, bar; bool has_bar; };
-enum { MB_INIT, MB_INVAL, MB_EXPECT, MB_COMPLETE, MB_ARRIVE_EXPECT, MB_ARRIVE, MB_NOCOMPLETE, MB_DROP, MB_TEST, MB_TEST_PARITY,
-	MB_PENDING };
+enum { MB_INIT, MB_INVAL, MB_EXPECT, MB_COMPLETE, MB_ARRIVE_EXPECT, MB_ARRIVE, MB_NOCOMPLETE, MB_DROP, MB_TEST,
+	MB_TEST_PARITY, MB_PENDING };
 enum { MA_LOAD, MA_STORE, MA_ATOMIC };   /* op.e of memory ops */
 
 /* exec_mem.c: host address of every lane of an access, in w->ptr.  Raises the hardware's error. */

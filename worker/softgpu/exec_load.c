@@ -1,5 +1,5 @@
-/* exec_load.c - a parsed module made executable: places variables, decodes functions, writes initializers, and answers questions
- * about kernels and symbols.  Everything decode allocates hangs off exec_module.chunks. */
+/* exec_load.c - a parsed module made executable: places variables, decodes functions, writes initializers, and
+ * answers questions about kernels and symbols.  Everything decode allocates hangs off exec_module.chunks. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,7 +118,8 @@ static void initialize(struct load *ld, const struct ptx_var *v)
 		const struct ptx_reloc *r = &v->relocs[k];
 		uint64_t value;
 		if (!symbol_value(ld, r, &value)) {
-			load_fail(ld, v->line, CUDA_ERROR_INVALID_PTX, "unresolved symbol %s in the initializer of %s", r->sym, v->name);
+			load_fail(ld, v->line, CUDA_ERROR_INVALID_PTX, "unresolved symbol %s in the initializer of "
+				"%s", r->sym, v->name);
 			return;
 		}
 		value = (value + (uint64_t)r->addend) >> (8 * r->shift);
@@ -173,9 +174,11 @@ static void describe(struct load *ld, struct func *f)
 	for (uint32_t k = 0; k < pf->nparams + pf->nrets; k++, s++) {
 		bool ret = k >= pf->nparams;
 		const struct ptx_param *p = ret ? &pf->rets[k - pf->nparams] : &pf->params[k];
-		*s = (struct call_slot){ .size = (uint32_t)p->size, .off = (uint32_t)p->offset + (ret ? f->ret_base : 0), .ref = REF_NONE };
+		*s = (struct call_slot){ .size = (uint32_t)p->size, .off = (uint32_t)p->offset + (ret ? f->ret_base
+			: 0), .ref = REF_NONE };
 		if (p->reg)
-			s->lane_bytes = s->size = lane_width(p->type);     /* its register is known once the body is decoded */
+			/* its register is known once the body is decoded */
+			s->lane_bytes = s->size = lane_width(p->type);
 	}
 }
 

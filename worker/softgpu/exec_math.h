@@ -1,6 +1,6 @@
 /* exec_math.h - number formats and the integer and float primitives that handlers share; header only, no state.
- * f16 and bf16 values are computed in f32 or f64 and rounded once: the wider format has at least 2p+2 bits, so that the double
- * rounding is innocuous for add, sub, mul, div and sqrt; fma goes through round-to-odd instead. */
+ * f16 and bf16 values are computed in f32 or f64 and rounded once: the wider format has at least 2p+2 bits, so that
+ * the double rounding is innocuous for add, sub, mul, div and sqrt; fma goes through round-to-odd instead. */
 #ifndef AG_SOFTGPU_EXEC_MATH_H
 #define AG_SOFTGPU_EXEC_MATH_H
 
@@ -176,6 +176,7 @@ static inline uint64_t srem64(int64_t a, int64_t b) { return !b ? ~0ull : b == -
 static inline uint64_t umulhi64(uint64_t a, uint64_t b) { return (uint64_t)(((unsigned __int128)a * b) >> 64); }
 static inline uint64_t smulhi64(int64_t a, int64_t b) { return (uint64_t)(((__int128)a * b) >> 64); }
 static inline int64_t clamp64(int64_t v, int64_t lo, int64_t hi) { return v < lo ? lo : v > hi ? hi : v; }
-static inline uint32_t sext(uint32_t v, unsigned bits) { return (uint32_t)((int32_t)(v << (32 - bits)) >> (32 - bits)); }
+static inline uint32_t sext(uint32_t v, unsigned bits) { return (uint32_t)((int32_t)(v << (32 - bits)) >> (32
+	- bits)); }
 
 #endif

@@ -1,9 +1,9 @@
 /* exec_matrix.c - matrix instructions: wmma, mma, ldmatrix, stmatrix, movmatrix.
  *
- * The fragments of mma and ldmatrix lie as the ISA documents: with g = lane / 4, t = lane % 4 and w elements per 32-bit register,
- * register j of A holds row g + 8 * (j % 2), columns t * w + 4 * w * (j / 2) ...; of B rows t * w + 4 * w * j ..., column g; of the
- * accumulator row g + 8 * (j / 2), column 2 * t + j % 2.  wmma's are ours to choose: elements in row order, lane after lane.
- * Products are exact, sums are made in f32 (f64, s32), in order of k. */
+ * The fragments of mma and ldmatrix lie as the ISA documents: with g = lane / 4, t = lane % 4 and w elements per
+ * 32-bit register, register j of A holds row g + 8 * (j % 2), columns t * w + 4 * w * (j / 2) ...; of B rows t * w +
+ * 4 * w * j ..., column g; of the accumulator row g + 8 * (j / 2), column 2 * t + j % 2.  wmma's are ours to choose:
+ * elements in row order, lane after lane. Products are exact, sums are made in f32 (f64, s32), in order of k. */
 #include <string.h>
 #include "exec_decode.h"
 #include "exec_math.h"
@@ -127,7 +127,8 @@ static void gather(struct warp *w, const struct frag *f, struct values *x)
 	}
 }
 
-static double dot(const struct matrix *x, const struct values *a, const struct values *b, double c, uint32_t i, uint32_t j)
+static double dot(const struct matrix *x, const struct values *a, const struct values *b, double c, uint32_t i,
+	uint32_t j)
 {
 	enum ptx_type t = x->f[FRAG_A].type;
 	if (t == PTX_T_F64) {
@@ -177,7 +178,8 @@ static const struct op *op_wmma_mem(struct warp *w, const struct op *o, uint32_t
 		uint64_t off[WARP];
 		for (uint32_t rest = m; rest; rest &= rest - 1) {
 			uint32_t lane = lane_first(rest), r, c;
-			uint64_t ld = x->stride != REF_NONE ? R32(w, x->stride)[lane] : f->col_major ? f->rows : f->cols;
+			uint64_t ld = x->stride != REF_NONE ? R32(w, x->stride)[lane] : f->col_major ? f->rows
+				: f->cols;
 			place(f, lane, e, &r, &c);
 			off[lane] = (f->col_major ? c * ld + r : r * ld + c) * bytes;
 		}
@@ -202,7 +204,8 @@ static const struct op *op_wmma_mem(struct warp *w, const struct op *o, uint32_t
 	return o + 1;
 }
 
-/* ldmatrix and stmatrix of 8 x 8 matrices of 16 bits: row r of matrix i is at the address of lane 8 * i + r.  x: store. */
+/* ldmatrix and stmatrix of 8 x 8 matrices of 16 bits: row r of matrix i is at the address of lane 8 * i + r.  x:
+ * store. */
 static const struct op *op_matrix_rows(struct warp *w, const struct op *o, uint32_t m)
 {
 	const struct matrix *x = o->ext;
@@ -253,7 +256,8 @@ static const struct op *op_transpose(struct warp *w, const struct op *o, uint32_
 static bool shape(struct dec *d, struct matrix *x)
 {
 	static const struct { uint16_t mod; uint8_t m, n, k; } rows[] = {
-		{ PTX_MOD_m8n8k4, 8, 8, 4 }, { PTX_MOD_m8n8k16, 8, 8, 16 }, { PTX_MOD_m8n8k32, 8, 8, 32 }, { PTX_MOD_m8n32k16, 8, 32, 16 },
+		{ PTX_MOD_m8n8k4, 8, 8, 4 }, { PTX_MOD_m8n8k16, 8, 8, 16 }, { PTX_MOD_m8n8k32, 8, 8, 32 },
+			{ PTX_MOD_m8n32k16, 8, 32, 16 },
 		{ PTX_MOD_m16n8k4, 16, 8, 4 }, { PTX_MOD_m16n8k8, 16, 8, 8 }, { PTX_MOD_m16n8k16, 16, 8, 16 },
 		{ PTX_MOD_m16n8k32, 16, 8, 32 }, { PTX_MOD_m16n16k8, 16, 16, 8 }, { PTX_MOD_m16n16k16, 16, 16, 16 },
 		{ PTX_MOD_m32n8k16, 32, 8, 16 },
@@ -280,7 +284,8 @@ static bool frag(struct dec *d, struct frag *f, const struct ptx_operand *o, enu
 	f->nregs = (uint8_t)n;
 	f->lane_bytes = bits == 64 ? 8 : 4;
 	for (unsigned k = 0; k < n; k++)
-		f->reg[k] = is_dst ? dst(d, &e[k], f->lane_bytes, false) : t == PTX_T_F64 || t == PTX_T_F32 ? src_f(d, &e[k], t)
+		f->reg[k] = is_dst ? dst(d, &e[k], f->lane_bytes, false) : t == PTX_T_F64 || t == PTX_T_F32
+			? src_f(d, &e[k], t)
 			: src(d, &e[k], f->lane_bytes);
 	return true;
 }
@@ -319,10 +324,12 @@ static bool multiply(struct dec *d, bool wmma)
 	enum ptx_type t[4];
 	unsigned n = types_of(d, t, 4);
 	struct op *o;
-	if (!x || !shape(d, x) || has(d, PTX_MOD_sp) || has(d, PTX_MOD_block_scale) || has(d, PTX_MOD_xor) || has(d, PTX_MOD_and))
+	if (!x || !shape(d, x) || has(d, PTX_MOD_sp) || has(d, PTX_MOD_block_scale) || has(d, PTX_MOD_xor)
+			|| has(d, PTX_MOD_and))
 		return false;
 	/* wmma of halves writes only the accumulators' types: d and c. */
-	enum ptx_type td = t[0], ta = n == 4 ? t[1] : PTX_T_F16, tb = n == 4 ? t[2] : PTX_T_F16, tc = n == 4 ? t[3] : t[1];
+	enum ptx_type td = t[0], ta = n == 4 ? t[1] : PTX_T_F16, tb = n == 4 ? t[2] : PTX_T_F16,
+		tc = n == 4 ? t[3] : t[1];
 	if ((n != 4 && (n != 2 || !wmma)) || (!wmma && ta == PTX_T_F16 && x->m == 8))
 		return false;
 	if (!wmma && (bits_of(ta) != bits_of(tb) || x->k < 4 * (bits_of(ta) >= 32 ? 1 : 32 / bits_of(ta))))
@@ -398,7 +405,8 @@ bool decode_matrix(struct dec *d)
 	uint32_t a, r;
 	switch (d->i->op) {
 	case PTX_OP_wmma:
-		return has(d, PTX_MOD_load) ? wmma_memory(d, false) : has(d, PTX_MOD_store) ? wmma_memory(d, true) : multiply(d, true);
+		return has(d, PTX_MOD_load) ? wmma_memory(d, false) : has(d, PTX_MOD_store) ? wmma_memory(d, true)
+			: multiply(d, true);
 	case PTX_OP_mma: return multiply(d, false);
 	case PTX_OP_ldmatrix: return rows(d, false);
 	case PTX_OP_stmatrix: return rows(d, true);

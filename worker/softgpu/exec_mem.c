@@ -1,5 +1,5 @@
-/* exec_mem.c - where a device address lies in this process, lane by lane: the slow and precise companion of exec_mem.h; and the
- * handlers of asynchronous copies and mbarriers, which execute at once. */
+/* exec_mem.c - where a device address lies in this process, lane by lane: the slow and precise companion of
+ * exec_mem.h; and the handlers of asynchronous copies and mbarriers, which execute at once. */
 #include <string.h>
 #include "exec_internal.h"
 
@@ -29,7 +29,8 @@ static uint64_t at(const void *p, uint64_t off)
 
 static uint64_t global_at(struct warp *w, const struct op *o, uint32_t lane, uint64_t a, uint64_t len)
 {
-	if ((a >= SOFT_ARENA_BASE && inside(a - SOFT_ARENA_BASE, len, SOFT_ARENA_END - SOFT_ARENA_BASE)) || soft_host_range(a, len))
+	if ((a >= SOFT_ARENA_BASE && inside(a - SOFT_ARENA_BASE, len, SOFT_ARENA_END - SOFT_ARENA_BASE))
+			|| soft_host_range(a, len))
 		return a;
 	bad(w, o, lane, a, len, "global");
 }
@@ -115,7 +116,8 @@ void mem_slow(struct warp *w, const struct op *o, uint32_t m, unsigned size)
 	EACH(m, l) {
 		uint64_t a = wide ? R64(w, o->a)[l] + (uint64_t)o->imm : (uint32_t)(R32(w, o->a)[l] + (uint32_t)o->imm);
 		if (a & (size - 1))
-			exec_raise(w, o, l, CUDA_ERROR_MISALIGNED_ADDRESS, a, "%s of %u bytes at 0x%llx, which is not aligned",
+			exec_raise(w, o, l, CUDA_ERROR_MISALIGNED_ADDRESS, a,
+				"%s of %u bytes at 0x%llx, which is not aligned",
 			           access_name[o->e <= MA_ATOMIC ? o->e : 0], size, (unsigned long long)a);
 		w->ptr[l] = lane_at(w, o, l, a, size);
 	}
@@ -139,15 +141,15 @@ void *mem_generic(struct warp *w, uint32_t lane, uint64_t addr, uint64_t len)
 	return (void *)(uintptr_t)p;
 }
 
-/* A load from an address that is the same for all lanes: parameters and constants by name.  x: elements; c: bytes of one, 256 for
- * signed; b: bytes per lane of the registers, which are d or list. */
+/* A load from an address that is the same for all lanes: parameters and constants by name.  x: elements; c: bytes of
+ * one, 256 for signed; b: bytes per lane of the registers, which are d or list. */
 const struct op *op_ld_uniform(struct warp *w, const struct op *o, uint32_t m)
 {
 	uint32_t bytes = o->c & 255, lane = lane_first(m);
 	const uint8_t *p = (const uint8_t *)(uintptr_t)lane_at(w, o, lane, (uint64_t)o->imm, (uint64_t)bytes * o->x);
 	if ((uint64_t)o->imm & (bytes * o->x - 1))
-		exec_raise(w, o, lane, CUDA_ERROR_MISALIGNED_ADDRESS, (uint64_t)o->imm, "load at %lld, which is not aligned",
-		           (long long)o->imm);
+		exec_raise(w, o, lane, CUDA_ERROR_MISALIGNED_ADDRESS, (uint64_t)o->imm,
+			"load at %lld, which is not aligned", (long long)o->imm);
 	for (uint32_t k = 0; k < o->x; k++) {
 		uint32_t ref = o->x == 1 ? o->d : o->list[k];
 		uint64_t v = 0;
@@ -219,7 +221,8 @@ const struct op *op_isspacep(struct warp *w, const struct op *o, uint32_t m)
 /* --- asynchronous copies ------------------------------------------------------------------------- */
 
 /* One lane's address from a register (lanes: 4 or 8 bytes) and an offset, as if by a load (store) of class cls. */
-static uint8_t *lane_ptr(struct warp *w, const struct op *o, uint32_t l, const struct async_addr *a, uint64_t len, uint32_t kind)
+static uint8_t *lane_ptr(struct warp *w, const struct op *o, uint32_t l, const struct async_addr *a, uint64_t len,
+	uint32_t kind)
 {
 	struct op t = *o;
 	bool wide = base_is_64(a->cls);
@@ -232,8 +235,8 @@ static uint8_t *lane_ptr(struct warp *w, const struct op *o, uint32_t l, const s
 	w->mem_size = (uint32_t)len;
 	w->ptr[l] = p;
 	if (v & ((len & (len - 1)) == 0 && len <= 16 ? len - 1 : 0))
-		exec_raise(w, o, l, CUDA_ERROR_MISALIGNED_ADDRESS, v, "asynchronous copy at 0x%llx, which is not aligned",
-		           (unsigned long long)v);
+		exec_raise(w, o, l, CUDA_ERROR_MISALIGNED_ADDRESS, v, "asynchronous copy at 0x%llx, which is not "
+			"aligned", (unsigned long long)v);
 	return (uint8_t *)(uintptr_t)p;
 }
 
@@ -321,7 +324,8 @@ const struct op *op_mbarrier(struct warp *w, const struct op *o, uint32_t m)
 	EACH(m, l) {
 		uint8_t *p = o->x == MB_PENDING ? NULL : lane_ptr(w, o, l, &c->dst, 8, MA_STORE);
 		struct mbar b = p ? mb_load(p) : (struct mbar){ 0 };
-		uint64_t v = o->b == REF_NONE ? 1 : o->z == 2 ? R64(w, o->b)[l] : R32(w, o->b)[l], token = p ? mb_pack(&b) : 0;
+		uint64_t v = o->b == REF_NONE ? 1 : o->z == 2 ? R64(w, o->b)[l] : R32(w, o->b)[l],
+			token = p ? mb_pack(&b) : 0;
 		switch (o->x) {
 		case MB_INIT:
 			b = (struct mbar){ .pending = (uint32_t)v, .expected = (uint32_t)v };

@@ -1,7 +1,7 @@
 /* exec_mem.h - loads and stores of the vector handlers, included by exec_simd.h only.
  *
- * resolve() turns the address operand into 32 host addresses in w->ptr and checks space, bounds and alignment of all active
- * lanes at once; anything it does not like goes to mem_slow(), which decides lane by lane and raises the error.
+ * resolve() turns the address operand into 32 host addresses in w->ptr and checks space, bounds and alignment of all
+ * active lanes at once; anything it does not like goes to mem_slow(), which decides lane by lane and raises the error.
  * op.y says how the address is formed (enum mem_class), op.imm is the constant offset, op.z is 1 for accesses
  * other threads are waiting for (volatile, acquire ...), which hurry the scheduler. */
 

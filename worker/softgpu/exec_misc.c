@@ -1,4 +1,5 @@
-/* exec_misc.c - small handlers: rounding modes, scalar fallbacks, special registers, the stack, fences, predicate logic. */
+/* exec_misc.c - small handlers: rounding modes, scalar fallbacks, special registers, the stack, fences, predicate
+ * logic. */
 #include <immintrin.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +49,8 @@ const struct op *op_scalar(struct warp *w, const struct op *o, uint32_t m)
 	EACH(m, l) {
 		uint64_t v[4];
 		for (int i = 0; i < 4; i++)
-			v[i] = kind[i] == 1 ? ((const uint32_t *)src[i])[l] : kind[i] == 2 ? ((const uint64_t *)src[i])[l] : 0;
+			v[i] = kind[i] == 1 ? ((const uint32_t *)src[i])[l] : kind[i] == 2
+				? ((const uint64_t *)src[i])[l] : 0;
 		uint64_t r = o->sfn(v, o->y);
 		if ((o->x & 3) == 1)
 			R32(w, o->d)[l] = (uint32_t)r;
@@ -106,7 +108,8 @@ static uint64_t sreg_uniform(const struct warp *w, uint32_t s)
 
 /* Lane numbers and lane masks, by lane. */
 #define LANES4(F, l) F(l), F(l + 1), F(l + 2), F(l + 3)
-#define LANES(F) { LANES4(F, 0), LANES4(F, 4), LANES4(F, 8), LANES4(F, 12), LANES4(F, 16), LANES4(F, 20), LANES4(F, 24), \
+#define LANES(F) { LANES4(F, 0), LANES4(F, 4), LANES4(F, 8), LANES4(F, 12), LANES4(F, 16), LANES4(F, 20), \
+	LANES4(F, 24), \
 	LANES4(F, 28) }
 #define LANE_ID(l) (uint32_t)(l)
 #define LANE_EQ(l) (uint32_t)(1ull << (l))
@@ -116,8 +119,8 @@ static uint64_t sreg_uniform(const struct warp *w, uint32_t s)
 #define LANE_GT(l) (uint32_t)~((2ull << (l)) - 1)
 static const uint32_t *sreg_table(uint32_t s)
 {
-	static const uint32_t t[6][WARP] = { LANES(LANE_ID), LANES(LANE_EQ), LANES(LANE_LT), LANES(LANE_LE), LANES(LANE_GE),
-		LANES(LANE_GT) };
+	static const uint32_t t[6][WARP] = { LANES(LANE_ID), LANES(LANE_EQ), LANES(LANE_LT), LANES(LANE_LE),
+		LANES(LANE_GE), LANES(LANE_GT) };
 	switch (s) {
 	case PTX_SR_laneid: return t[0];
 	case PTX_SR_lanemask_eq: return t[1];
@@ -149,7 +152,8 @@ static void put_uniform(struct warp *w, const struct op *o, uint32_t m, uint64_t
 /* x: the register. */
 const struct op *op_sreg(struct warp *w, const struct op *o, uint32_t m)
 {
-	const uint32_t *v = o->x == PTX_SR_tid_x ? w->tid[0] : o->x == PTX_SR_tid_y ? w->tid[1] : o->x == PTX_SR_tid_z ? w->tid[2]
+	const uint32_t *v = o->x == PTX_SR_tid_x ? w->tid[0] : o->x == PTX_SR_tid_y ? w->tid[1]
+		: o->x == PTX_SR_tid_z ? w->tid[2]
 		: sreg_table(o->x);
 	uint32_t *d = R32(w, o->d);
 	if (!v)
@@ -186,7 +190,8 @@ const struct op *op_alloca(struct warp *w, const struct op *o, uint32_t m)
 	}
 	top = ((uint64_t)w->frame->local_top + align - 1) & ~(align - 1);
 	if (size > STACK_EXTRA || top + size > w->cta->local_stride)
-		exec_raise(w, o, lane_first(m), CUDA_ERROR_HARDWARE_STACK_ERROR, 0, "alloca of %llu bytes", (unsigned long long)size);
+		exec_raise(w, o, lane_first(m), CUDA_ERROR_HARDWARE_STACK_ERROR, 0, "alloca of %llu bytes",
+			(unsigned long long)size);
 	w->frame->local_top = (uint32_t)(top + size);
 	put_uniform(w, o, m, top);
 	return o + 1;

@@ -1,8 +1,8 @@
 /* exec_printf.c - what kernels get from the driver: vprintf, __assertfail, malloc and free.
  *
  * printf reads its format, strings and packed arguments from the thread's memory as loads would (and faults as they
- * would), builds the whole text, then gives it to exec_printf in one piece.  Heap blocks are described outside the heap, so
- * that a kernel that writes past its block damages data, never this process. */
+ * would), builds the whole text, then gives it to exec_printf in one piece.  Heap blocks are described outside the
+ * heap, so that a kernel that writes past its block damages data, never this process. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,7 +83,8 @@ static const char *conversion(struct text *t, const char *f, struct args *a)
 		return f + 1;
 	}
 	/* Widths come from the kernel: keep the text within `out`. */
-	if (strtol(spec + 1 + strspn(spec + 1, "-+ #0"), NULL, 10) > 300 || (strchr(spec, '.') && atoi(strchr(spec, '.') + 1) > 100))
+	if (strtol(spec + 1 + strspn(spec + 1, "-+ #0"), NULL, 10) > 300 || (strchr(spec, '.')
+			&& atoi(strchr(spec, '.') + 1) > 100))
 		n = 1;
 	if (c && strchr("dixXuo", c)) {
 		uint64_t v = next_arg(a, wide ? 8 : 4);
@@ -229,7 +230,8 @@ uint64_t exec_heap_alloc(const struct exec_module *m, uint64_t size)
 	if (b && b->size > size) {
 		struct block *rest = calloc(1, sizeof *rest);
 		if (rest) {
-			*rest = (struct block){ .addr = b->addr + size, .size = b->size - size, .prev = b, .next = b->next };
+			*rest = (struct block){ .addr = b->addr + size, .size = b->size - size, .prev = b,
+				.next = b->next };
 			if (b->next)
 				b->next->prev = rest;
 			b->next = rest;

@@ -1,5 +1,5 @@
-/* exec_scalar.c - operations that are computed lane by lane: bit fields, permutes, dot products, packed (video) arithmetic,
- * narrow float formats.  Each takes up to four operands v[] and the modifiers x that decode packed. */
+/* exec_scalar.c - operations that are computed lane by lane: bit fields, permutes, dot products, packed (video)
+ * arithmetic, narrow float formats.  Each takes up to four operands v[] and the modifiers x that decode packed. */
 #include <string.h>
 #include "exec_internal.h"
 #include "exec_math.h"
@@ -197,14 +197,16 @@ static int64_t lane_op(uint32_t op, int64_t a, int64_t b)
 	default: return a > b ? a : b;
 	}
 }
-/* x: operation, 8 a signed, 16 b signed, 32 d signed, 64 saturate, 128 accumulate, 256 relu; bits 16..: element width. */
+/* x: operation, 8 a signed, 16 b signed, 32 d signed, 64 saturate, 128 accumulate, 256 relu; bits 16..: element
+ * width. */
 FN(packed)
 {
 	unsigned width = x >> 16, n = 32 / width;
 	uint32_t mask = width == 16 ? 0xffffu : 0xffu, r = (x & 128) ? (uint32_t)v[2] : 0;
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t ua = (uint32_t)v[0] >> (width * i) & mask, ub = (uint32_t)v[1] >> (width * i) & mask;
-		int64_t a = (x & 8) ? (int32_t)sext(ua, width) : (int64_t)ua, b = (x & 16) ? (int32_t)sext(ub, width) : (int64_t)ub;
+		int64_t a = (x & 8) ? (int32_t)sext(ua, width) : (int64_t)ua,
+			b = (x & 16) ? (int32_t)sext(ub, width) : (int64_t)ub;
 		int64_t e = lane_op(x & 7, a, b);
 		if (x & 256)
 			e = e < 0 ? 0 : e;
@@ -345,7 +347,8 @@ static float fp8_to_f(uint32_t b, bool e5)
 	if (e5)
 		return h2f(b << 8);
 	uint32_t e = b >> 3 & 15, m = b & 7;
-	float r = (b & 0x7f) == 0x7f ? bits_f32(NAN_F32) : e ? ldexpf((float)(8 + m), (int)e - 10) : ldexpf((float)m, -9);
+	float r = (b & 0x7f) == 0x7f ? bits_f32(NAN_F32) : e ? ldexpf((float)(8 + m), (int)e - 10)
+		: ldexpf((float)m, -9);
 	return b & 0x80 ? -r : r;
 }
 /* x: 1 e5m2, 2 relu.  a is the upper one. */
@@ -373,7 +376,8 @@ FN(cvt_pack)
 	unsigned width = x & 31;
 	int64_t max = (x & 64) ? (1ll << (width - 1)) - 1 : (1ll << width) - 1, min = (x & 64) ? -max - 1 : 0;
 	uint32_t mask = (1u << width) - 1;
-	uint32_t a = (uint32_t)clamp64((int32_t)v[0], min, max) & mask, b = (uint32_t)clamp64((int32_t)v[1], min, max) & mask;
+	uint32_t a = (uint32_t)clamp64((int32_t)v[0], min, max) & mask, b = (uint32_t)clamp64((int32_t)v[1], min,
+		max) & mask;
 	return (uint32_t)(width == 16 ? 0 : v[2] << (2 * width)) | a << width | b;
 }
 

@@ -1,8 +1,8 @@
 /* exec_simd.h - the vector handlers, made from exec_alu.def; included once per instruction set by exec_simd_sse2.c and
  * exec_simd_avx2.c, which differ in compiler flags and in the table's name only.  Everything here is static.
  *
- * Each handler has two loops: all 32 lanes, or all 32 computed and the inactive ones kept.  Operands never overlap partly, a
- * destination may be a source: ivdep. */
+ * Each handler has two loops: all 32 lanes, or all 32 computed and the inactive ones kept.  Operands never overlap
+ * partly, a destination may be a source: ivdep. */
 #include <immintrin.h>
 #include "exec_internal.h"
 #include "exec_math.h"
@@ -64,7 +64,8 @@ static const uint32_t lane_bit[WARP] __attribute__((aligned(64))) = {
 	if (m == FULL) { \
 		IVDEP for (int l = 0; l < WARP; l++) { VALS; d[l] = W_##TD(E); } \
 	} else { \
-		IVDEP for (int l = 0; l < WARP; l++) { VALS; S_##TD r = W_##TD(E); d[l] = (m & lane_bit[l]) ? r : d[l]; } \
+		IVDEP for (int l = 0; l < WARP; l++) { VALS; S_##TD r = W_##TD(E); d[l] = (m & lane_bit[l]) ? r \
+			: d[l]; } \
 	} \
 	return o + 1;
 #define EACH(m, l) for (uint32_t m_ = (m), l = 0; m_ && (l = lane_first(m_), 1); m_ &= m_ - 1)
@@ -177,7 +178,8 @@ HANDLER(selp_64)
 
 /* add, sub, mad with carries.  x: 1 carry in, 2 carry out, 4 subtract, 8 mad low half, 16 mad high half, 32 signed. */
 #define CARRY(n, T, ST, HI_U, HI_S, MSB) HANDLER(n) { \
-	T *d = (T *)R64(w, o->d); const T *pa = (const T *)R64(w, o->a), *pb = (const T *)R64(w, o->b), *pc = (const T *)R64(w, o->c); \
+	T *d = (T *)R64(w, o->d); const T *pa = (const T *)R64(w, o->a), *pb = (const T *)R64(w, o->b), \
+		*pc = (const T *)R64(w, o->c); \
 	uint32_t cc = PRED(w, PRED_CC), out = cc; \
 	EACH(m, l) { \
 		T a = pa[l], b = pb[l], s, ci = (o->x & 1) ? (cc >> l) & 1 : 0; \

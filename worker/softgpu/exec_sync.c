@@ -1,9 +1,10 @@
 /* exec_sync.c - operations in which threads meet: shfl, vote, match, redux, elect, bar.warp.sync within a warp, and the
  * sixteen barriers of a block.
  *
- * A warp-synchronous op waits until every lane its member mask names has come or has exited.  Usually they are the running
- * group; then the op is a plain handler (fn2).  Otherwise the lanes park (G_SYNC) until sync_check() finds a mask complete; lanes may come
- * from different instructions with equal masks, then their source values are collected first (w->sync_src). */
+ * A warp-synchronous op waits until every lane its member mask names has come or has exited.  Usually they are the
+ * running group; then the op is a plain handler (fn2).  Otherwise the lanes park (G_SYNC) until sync_check() finds a
+ * mask complete; lanes may come from different instructions with equal masks, then their source values are collected
+ * first (w->sync_src). */
 #include <string.h>
 #include "exec_internal.h"
 #include "exec_math.h"
@@ -249,7 +250,8 @@ void cta_threads_left(struct cta *c, uint32_t n)
 			bar_check(c, id);
 }
 
-/* x: BAR_*; a: register of the barrier's number, b: of the thread count or REF_NONE; c/y: predicate and negation; d: result. */
+/* x: BAR_*; a: register of the barrier's number, b: of the thread count or REF_NONE; c/y: predicate and negation; d:
+ * result. */
 const struct op *op_bar(struct warp *w, const struct op *o, uint32_t m)
 {
 	uint32_t lane = lane_first(m), id = R32(w, o->a)[lane], others = w->active & ~m;

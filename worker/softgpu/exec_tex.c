@@ -1,7 +1,8 @@
 /* exec_tex.c - textures and surfaces through objects: tex, tld4, txq, suld, sust, suq.
  *
- * Sampling follows the CUDA programming guide's appendix: texel centres at .5, linear weights in 9-bit fixed point with 8 bits of
- * fraction, the four address modes.  Only the base level of a mipmap exists.  Surfaces are addressed in bytes along x. */
+ * Sampling follows the CUDA programming guide's appendix: texel centres at .5, linear weights in 9-bit fixed point
+ * with 8 bits of fraction, the four address modes.  Only the base level of a mipmap exists.  Surfaces are addressed
+ * in bytes along x. */
 #include <math.h>
 #include <string.h>
 #include "exec_decode.h"
@@ -30,14 +31,14 @@ struct tex_op {
 
 struct texel { float f[4]; uint32_t u[4]; };
 
-static const struct exec_texture *object(struct warp *w, const struct op *o, uint32_t lane, uint64_t handle, bool surface,
-                                         struct exec_texture *cache, uint64_t *cached)
+static const struct exec_texture *object(struct warp *w, const struct op *o, uint32_t lane, uint64_t handle,
+	bool surface, struct exec_texture *cache, uint64_t *cached)
 {
 	if (*cached == handle && handle)
 		return cache;
 	if (!soft_texture(handle, surface, cache))
-		exec_raise(w, o, lane, CUDA_ERROR_ILLEGAL_ADDRESS, handle, "0x%llx is no %s object", (unsigned long long)handle,
-		           surface ? "surface" : "texture");
+		exec_raise(w, o, lane, CUDA_ERROR_ILLEGAL_ADDRESS, handle, "0x%llx is no %s object",
+			(unsigned long long)handle, surface ? "surface" : "texture");
 	*cached = handle;
 	return cache;
 }
@@ -62,8 +63,8 @@ static float channel_float(const struct exec_texture *t, uint32_t v)
 	return f < -1 ? -1 : f;
 }
 
-static void read_texel(struct warp *w, const struct op *o, uint32_t lane, const struct exec_texture *t, int64_t x, int64_t y,
-                       int64_t z, struct texel *out)
+static void read_texel(struct warp *w, const struct op *o, uint32_t lane, const struct exec_texture *t, int64_t x,
+	int64_t y, int64_t z, struct texel *out)
 {
 	uint32_t bytes = t->bits / 8u, size = bytes * t->channels;
 	uint64_t addr = t->data + (uint64_t)z * t->slice + (uint64_t)y * t->pitch + (uint64_t)x * size;
@@ -110,13 +111,14 @@ static bool wrap_index(int64_t *i, uint32_t n, uint8_t mode, bool normalized)
 	return true;
 }
 
-static void texel_at(struct warp *w, const struct op *o, uint32_t lane, const struct exec_texture *t, const int64_t *pos,
-                     unsigned dims, int64_t layer, struct texel *out)
+static void texel_at(struct warp *w, const struct op *o, uint32_t lane, const struct exec_texture *t,
+	const int64_t *pos, unsigned dims, int64_t layer, struct texel *out)
 {
 	int64_t p[3] = { pos[0], dims > 1 ? pos[1] : 0, dims > 2 ? pos[2] : 0 };
 	const uint32_t n[3] = { t->width, t->height, t->depth };
 	for (unsigned k = 0; k < dims; k++) {
-		if (!wrap_index(&p[k], n[k], t->cube ? CU_TR_ADDRESS_MODE_CLAMP : t->address[k], t->normalized_coords)) {
+		if (!wrap_index(&p[k], n[k], t->cube ? CU_TR_ADDRESS_MODE_CLAMP : t->address[k],
+				t->normalized_coords)) {
 			for (unsigned c = 0; c < 4; c++) {
 				out->f[c] = t->border[c];
 				out->u[c] = f32_bits(t->border[c]);
@@ -133,8 +135,8 @@ static float weight(double frac)
 	return (float)(floor(frac * 256 + 0.5) / 256);
 }
 
-static void filter(struct warp *w, const struct op *o, uint32_t lane, const struct exec_texture *t, const double *pos, unsigned dims,
-                   int64_t layer, struct texel *out)
+static void filter(struct warp *w, const struct op *o, uint32_t lane, const struct exec_texture *t,
+	const double *pos, unsigned dims, int64_t layer, struct texel *out)
 {
 	int64_t base[3] = { 0 };
 	float a[3] = { 0 };
@@ -232,7 +234,8 @@ static void sample(struct warp *w, const struct op *o, uint32_t lane, const stru
 		/* The four texels a linear filter would mix, in the order the ISA gives: (0,1) (1,1) (1,0) (0,0). */
 		static const int64_t dx[4] = { 0, 1, 1, 0 }, dy[4] = { 1, 1, 0, 0 };
 		for (unsigned k = 0; k < 4; k++) {
-			int64_t p[3] = { (int64_t)floor(pos[0] - 0.5) + dx[k], (int64_t)floor(pos[1] - 0.5) + dy[k], 0 };
+			int64_t p[3] = { (int64_t)floor(pos[0] - 0.5) + dx[k], (int64_t)floor(pos[1] - 0.5) + dy[k],
+				0 };
 			struct texel one;
 			texel_at(w, o, lane, t, p, 2, layer, &one);
 			out->u[k] = one.u[x->component];
@@ -279,7 +282,8 @@ static uint64_t surface_at(struct warp *w, const struct op *o, uint32_t lane, co
 	bool layered = x->geometry == G_A1D || x->geometry == G_A2D;
 	unsigned dims = dims_of(x->geometry), size = (unsigned)x->esize * x->nvec, texel = t->bits / 8u * t->channels;
 	int64_t p[3] = { 0 }, layer = layered ? (int32_t)R32(w, x->coord[0])[lane] : 0;
-	const int64_t n[3] = { (int64_t)t->width * texel - size + 1, t->height ? t->height : 1, t->depth ? t->depth : 1 };
+	const int64_t n[3] = { (int64_t)t->width * texel - size + 1, t->height ? t->height : 1,
+		t->depth ? t->depth : 1 };
 	bool out = (layered && (layer < 0 || layer >= n[2])) || n[0] <= 0;
 	for (unsigned k = 0; k < dims; k++) {
 		p[k] = (int32_t)R32(w, x->coord[layered + k])[lane];
@@ -291,10 +295,13 @@ static uint64_t surface_at(struct warp *w, const struct op *o, uint32_t lane, co
 			out = true;
 	}
 	if (out && x->edge == EDGE_TRAP)
-		exec_raise(w, o, lane, CUDA_ERROR_LAUNCH_FAILED, (uint64_t)p[0], "surface access outside of the surface");
+		exec_raise(w, o, lane, CUDA_ERROR_LAUNCH_FAILED, (uint64_t)p[0],
+			"surface access outside of the surface");
 	if (p[0] % size)
-		exec_raise(w, o, lane, CUDA_ERROR_MISALIGNED_ADDRESS, (uint64_t)p[0], "surface access at byte %lld", (long long)p[0]);
-	return out ? 0 : t->data + (uint64_t)((layered ? layer : p[2]) * (int64_t)t->slice + p[1] * (int64_t)t->pitch + p[0]);
+		exec_raise(w, o, lane, CUDA_ERROR_MISALIGNED_ADDRESS, (uint64_t)p[0], "surface access at byte %lld",
+			(long long)p[0]);
+	return out ? 0 : t->data + (uint64_t)((layered ? layer : p[2]) * (int64_t)t->slice + p[1] * (int64_t)t->pitch
+		+ p[0]);
 }
 
 /* x: 0 load, 1 store. */
@@ -312,7 +319,8 @@ static const struct op *op_surface(struct warp *w, const struct op *o, uint32_t 
 		if (a && !o->x)
 			memcpy(raw, (const void *)(uintptr_t)a, size);
 		for (unsigned k = 0; k < x->nvec; k++) {
-			uint8_t *r = x->out_width == 8 ? (uint8_t *)&R64(w, x->out[k])[lane] : (uint8_t *)&R32(w, x->out[k])[lane];
+			uint8_t *r = x->out_width == 8 ? (uint8_t *)&R64(w, x->out[k])[lane]
+				: (uint8_t *)&R32(w, x->out[k])[lane];
 			if (o->x) {
 				memcpy(raw + k * x->esize, r, x->esize);
 			} else {
@@ -345,7 +353,8 @@ static const struct op *op_query(struct warp *w, const struct op *o, uint32_t m)
 
 static bool geometry(struct dec *d, struct tex_op *x)
 {
-	static const struct { uint16_t mod; enum geometry g; } rows[] = { { PTX_MOD_1d, G_1D }, { PTX_MOD_2d, G_2D }, { PTX_MOD_3d, G_3D },
+	static const struct { uint16_t mod; enum geometry g; } rows[] = { { PTX_MOD_1d, G_1D }, { PTX_MOD_2d, G_2D },
+		{ PTX_MOD_3d, G_3D },
 		{ PTX_MOD_a1d, G_A1D }, { PTX_MOD_a2d, G_A2D }, { PTX_MOD_cube, G_CUBE }, { PTX_MOD_acube, G_ACUBE } };
 	for (unsigned k = 0; k < 7; k++) {
 		if (has(d, rows[k].mod)) {
@@ -359,7 +368,8 @@ static bool geometry(struct dec *d, struct tex_op *x)
 /* Object and coordinates of [object, {x, y}]. */
 static bool place_of(struct dec *d, struct tex_op *x, const struct ptx_operand *o, unsigned need)
 {
-	if (o->kind != PTX_O_TEX || o->nlist < 2 || o->nlist > 2 || o->list[0].kind != PTX_O_REG || operand_width(d, &o->list[0]) != 8)
+	if (o->kind != PTX_O_TEX || o->nlist < 2 || o->nlist > 2 || o->list[0].kind != PTX_O_REG
+			|| operand_width(d, &o->list[0]) != 8)
 		return false;
 	const struct ptx_operand *c = &o->list[1], *e = c->kind == PTX_O_VEC ? c->list : c;
 	unsigned n = c->kind == PTX_O_VEC ? c->nlist : 1;
@@ -395,7 +405,8 @@ static bool texture(struct dec *d, struct tex_op *x)
 	x->component = has(d, PTX_MOD_g) ? 1 : has(d, PTX_MOD_b) ? 2 : has(d, PTX_MOD_a) ? 3 : 0;
 	x->float_coords = d->i->type == PTX_T_F32;
 	x->dtype = d->i->type0;
-	if (type_bytes(x->dtype) != 4 || (d->i->type != PTX_T_F32 && d->i->type != PTX_T_S32) || opnd(d, 0)->kind == PTX_O_PAIR)
+	if (type_bytes(x->dtype) != 4 || (d->i->type != PTX_T_F32 && d->i->type != PTX_T_S32)
+			|| opnd(d, 0)->kind == PTX_O_PAIR)
 		return false;
 	if (!place_of(d, x, opnd(d, 1), coords_needed(x->geometry)) || !results(d, x, opnd(d, 0), 4, true))
 		return false;
@@ -422,7 +433,8 @@ static bool query(struct dec *d, struct tex_op *x, bool surf)
 {
 	static const uint16_t known[] = { PTX_MOD_width, PTX_MOD_height, PTX_MOD_depth, PTX_MOD_array_size };
 	const struct ptx_operand *a = opnd(d, 1);
-	if (a->kind == PTX_O_ADDR && a->base == PTX_O_REG && operand_width(d, &(struct ptx_operand){ .kind = PTX_O_REG, .u = a->u }) == 8)
+	if (a->kind == PTX_O_ADDR && a->base == PTX_O_REG && operand_width(d,
+			&(struct ptx_operand){ .kind = PTX_O_REG, .u = a->u }) == 8)
 		x->handle = d->reg_ref[a->u.reg];
 	else if (a->kind == PTX_O_TEX && a->list[0].kind == PTX_O_REG)
 		x->handle = src(d, &a->list[0], 8);
@@ -453,5 +465,6 @@ bool decode_tex(struct dec *d)
 		return query(d, x, d->i->op == PTX_OP_suq);
 	if (!geometry(d, x))
 		return false;
-	return d->i->op == PTX_OP_tex || d->i->op == PTX_OP_tld4 ? texture(d, x) : surface(d, x, d->i->op == PTX_OP_sust);
+	return d->i->op == PTX_OP_tex || d->i->op == PTX_OP_tld4 ? texture(d, x)
+		: surface(d, x, d->i->op == PTX_OP_sust);
 }

@@ -20,16 +20,18 @@ SOFT_EXEC_TESTS := exec_nvcc exec_alu exec_flow exec_ptx exec_matrix
 SOFT_EXEC_PTX := build/tests/softgpu/exec_kernels.ptx build/tests/softgpu/exec_matrix_kernels.ptx
 SOFT_EXEC_LIBS := -lm -pthread
 SOFT_EXEC_HARNESS := tests/softgpu/exec_harness.c
+SOFT_EXEC_LINK := $(call objs,$(SOFT_EXEC_HARNESS)) $(SOFT_EXEC_OBJ) $(PTX_OBJ)
+SOFT_EXEC_LINK_ASAN := $(call asan_objs,$(SOFT_EXEC_HARNESS)) $(SOFT_EXEC_ASAN) $(PTX_ASAN_OBJ)
 
 build/tests/softgpu/%.ptx: tests/softgpu/%.cu
 	@mkdir -p $(@D)
 	$(NVCC) -ptx -arch=sm_90 $< -o $@
 
 define soft_exec_test
-build/tests/softgpu/$(1): $(call objs,tests/softgpu/$(1).c $(SOFT_EXEC_HARNESS)) $(SOFT_EXEC_OBJ) $(PTX_OBJ) $(SOFT_EXEC_PTX)
+build/tests/softgpu/$(1): $(call objs,tests/softgpu/$(1).c) $(SOFT_EXEC_LINK) $(SOFT_EXEC_PTX)
 	@mkdir -p $$(@D)
 	$(CC) $$(filter %.o,$$^) $(SOFT_EXEC_LIBS) -o $$@
-build/asan/tests/softgpu/$(1): $(call asan_objs,tests/softgpu/$(1).c $(SOFT_EXEC_HARNESS)) $(SOFT_EXEC_ASAN) $(PTX_ASAN_OBJ) $(SOFT_EXEC_PTX)
+build/asan/tests/softgpu/$(1): $(call asan_objs,tests/softgpu/$(1).c) $(SOFT_EXEC_LINK_ASAN) $(SOFT_EXEC_PTX)
 	@mkdir -p $$(@D)
 	$(CC) $(ASAN_FLAGS) $$(filter %.o,$$^) $(SOFT_EXEC_LIBS) -o $$@
 TESTS += build/tests/softgpu/$(1) build/asan/tests/softgpu/$(1)
@@ -40,7 +42,7 @@ $(foreach t,$(SOFT_EXEC_TESTS),$(eval $(call soft_exec_test,$(t))))
 build/tests/bench/%.ptx: tests/bench/%.cu
 	@mkdir -p $(@D)
 	$(NVCC) -ptx -arch=sm_90 $< -o $@
-build/tests/bench/bench_softgpu: $(call objs,tests/bench/bench_softgpu.c $(SOFT_EXEC_HARNESS)) $(SOFT_EXEC_OBJ) $(PTX_OBJ)
+build/tests/bench/bench_softgpu: $(call objs,tests/bench/bench_softgpu.c) $(SOFT_EXEC_LINK)
 	@mkdir -p $(@D)
 	$(CC) $^ $(SOFT_EXEC_LIBS) -o $@
 bench-softgpu: build/tests/bench/bench_softgpu build/tests/bench/softgpu_kernels.ptx
