@@ -1,10 +1,7 @@
-/* driver_texture.c - arrays, copies to and from them, texture and surface objects; with SOFT_DIRECT also what a kernel
- * would read through them, against the Programming Guide's formulas. */
+/* driver_texture.c - arrays, copies to and from them, texture and surface objects, and what a kernel reads through them
+ * (CUDA Programming Guide, "Texture Fetching"). */
 #include <math.h>
 #include "direct.h"
-#ifdef SOFT_DIRECT
-#include "worker/softgpu/soft_texture.h"
-#endif
 
 enum { W = 37, H = 11, D = 5 };
 
@@ -116,23 +113,61 @@ static void objects(void)
 	OK(cuMipmappedArrayDestroy(m));
 }
 
-#ifdef SOFT_DIRECT
-static uint32_t bits(float f)
+/* out[4*i..] = texture at coordinates xyz[4*i..]; one kernel per shape and type. */
+#define FETCH(name, shape, result, coordtype, coords)                                                         \
+	".visible .entry " name "(.param .u64 t, .param .u64 xyz, .param .u64 out)\n{\n"                       \
+	" .reg .b32 %r<9>; .reg ." coordtype " %c<5>; .reg .b64 %rd<6>; .reg .b32 %l;\n"                       \
+	" ld.param.u64 %rd1, [t]; ld.param.u64 %rd2, [xyz]; ld.param.u64 %rd3, [out];\n"                       \
+	" mov.u32 %r5, %tid.x; mul.wide.u32 %rd4, %r5, 16; add.s64 %rd2, %rd2, %rd4; add.s64 %rd3, %rd3, %rd4;\n" \
+	" ld.global." coordtype " %c1, [%rd2]; ld.global." coordtype " %c2, [%rd2+4];\n"                       \
+	" ld.global." coordtype " %c3, [%rd2+8]; ld.global.b32 %l, [%rd2+12];\n"                               \
+	" tex." shape ".v4." result "." coordtype " {%r1, %r2, %r3, %r4}, [%rd1, {" coords "}];\n"             \
+	" st.global.v4.b32 [%rd3], {%r1, %r2, %r3, %r4};\n ret;\n}\n"
+
+static const char ptx[] =
+	".version 8.0\n.target sm_90\n.address_size 64\n"
+	FETCH("f1", "1d", "f32", "f32", "%c1") FETCH("f2", "2d", "f32", "f32", "%c1, %c2")
+	FETCH("i1", "1d", "u32", "s32", "%c1") FETCH("u1", "1d", "u32", "f32", "%c1") FETCH("if1", "1d", "f32", "s32", "%c1")
+	FETCH("f3", "3d", "f32", "f32", "%c1, %c2, %c3, %c3") FETCH("a2", "a2d", "f32", "f32", "%l, %c1, %c2, %c2")
+	FETCH("cube", "cube", "f32", "f32", "%c1, %c2, %c3, %c3")
+	/* every element of a float surface: v -> v + 100 */
+	".visible .entry bump(.param .u64 s)\n{\n .reg .b32 %r<9>; .reg .f32 %f<3>; .reg .b64 %rd<2>;\n"
+	" ld.param.u64 %rd1, [s]; mov.u32 %r1, %tid.x; mov.u32 %r2, %tid.y; shl.b32 %r3, %r1, 2;\n"
+	" suld.b.2d.b32.trap {%r4}, [%rd1, {%r3, %r2}]; mov.b32 %f1, %r4; add.f32 %f1, %f1, 0f42C80000; mov.b32 %r4, %f1;\n"
+	" sust.b.2d.b32.trap [%rd1, {%r3, %r2}], {%r4};\n ret;\n}\n";
+
+enum { MOST = 16 };
+
+union word { float f; uint32_t u; int32_t i; };
+struct at { union word x, y, z; uint32_t layer; };
+
+static union word out[MOST][4];
+
+/* Reads a texture at n places with a kernel. */
+static void fetch(const char *name, CUtexObject t, const struct at *places, unsigned n)
 {
-	uint32_t u;
-	memcpy(&u, &f, 4);
-	return u;
+	static CUmodule m;
+	CUfunction f;
+	CUdeviceptr in, result;
+	if (!m)
+		OK(cuModuleLoadData(&m, ptx));
+	OK(cuModuleGetFunction(&f, m, name));
+	OK(cuMemAlloc(&in, sizeof *places * n));
+	OK(cuMemAlloc(&result, sizeof out));
+	OK(cuMemcpyHtoD(in, places, sizeof *places * n));
+	void *params[] = { &t, &in, &result };
+	OK(cuLaunchKernel(f, 1, 1, 1, n, 1, 1, 0, NULL, params, NULL));
+	OK(cuMemcpyDtoH(out, result, sizeof out[0] * n));
+	OK(cuMemFree(in));
+	OK(cuMemFree(result));
 }
 
-static float read1(CUtexObject t, enum soft_shape shape, float x, float y)
-{
-	struct soft_fetch f = { .shape = shape, .coord = { bits(x), bits(y) } };
-	uint32_t out[4];
-	float v;
-	EXPECT(soft_tex_fetch(t, &f, out));
-	memcpy(&v, out, 4);
-	return v;
-}
+#define XY(a, b) { .x.f = (a), .y.f = (b) }
+#define FETCHES(kernel, t, ...)                                                    \
+	do {                                                                       \
+		const struct at places_[] = { __VA_ARGS__ };                       \
+		fetch(kernel, t, places_, sizeof places_ / sizeof *places_);       \
+	} while (0)
 
 static CUtexObject texture(CUarray a, CUfilter_mode filter, CUaddress_mode mode, unsigned flags)
 {
@@ -144,36 +179,51 @@ static CUtexObject texture(CUarray a, CUfilter_mode filter, CUaddress_mode mode,
 	return t;
 }
 
-static void sampling(void)
+static void nearest(void)
 {
 	start();
 	float data[3][4] = { { 0, 1, 2, 3 }, { 10, 11, 12, 13 }, { 20, 21, 22, 23 } };
 	CUarray a = ramp(CU_AD_FORMAT_FLOAT, 4, 3, 4, data);
 	CUtexObject t = texture(a, CU_TR_FILTER_MODE_POINT, CU_TR_ADDRESS_MODE_CLAMP, 0);
-	EXPECT(read1(t, SOFT_2D, 1.9f, 2.1f) == 21 && read1(t, SOFT_2D, -5, 99) == 20 && read1(t, SOFT_2D, 7, 0) == 3);
+	FETCHES("f2", t, XY(1.9f, 2.1f), XY(-5, 99), XY(7, 0));
+	EXPECT(out[0][0].f == 21 && out[1][0].f == 20 && out[2][0].f == 3);
 	t = texture(a, CU_TR_FILTER_MODE_POINT, CU_TR_ADDRESS_MODE_BORDER, 0);
-	EXPECT(read1(t, SOFT_2D, -0.1f, 1) == 9 && read1(t, SOFT_2D, 3.9f, 2.9f) == 23 && read1(t, SOFT_2D, 0, 3) == 9);
+	FETCHES("f2", t, XY(-0.1f, 1), XY(3.9f, 2.9f), XY(0, 3));
+	EXPECT(out[0][0].f == 9 && out[1][0].f == 23 && out[2][0].f == 9);
 	t = texture(a, CU_TR_FILTER_MODE_POINT, CU_TR_ADDRESS_MODE_WRAP, CU_TRSF_NORMALIZED_COORDINATES);
-	EXPECT(read1(t, SOFT_2D, 1.30f, 0) == 1 && read1(t, SOFT_2D, -0.01f, 0) == 3);
+	FETCHES("f2", t, XY(1.30f, 0), XY(-0.01f, 0));
+	EXPECT(out[0][0].f == 1 && out[1][0].f == 3);
 	t = texture(a, CU_TR_FILTER_MODE_POINT, CU_TR_ADDRESS_MODE_MIRROR, CU_TRSF_NORMALIZED_COORDINATES);
-	EXPECT(read1(t, SOFT_2D, 1.10f, 0) == 3 && read1(t, SOFT_2D, -0.30f, 0) == 1);
-	t = texture(a, CU_TR_FILTER_MODE_LINEAR, CU_TR_ADDRESS_MODE_CLAMP, 0);
-	EXPECT(read1(t, SOFT_2D, 1.5f, 0.5f) == 1 && read1(t, SOFT_2D, 2, 0.5f) == 1.5f && read1(t, SOFT_2D, 2, 1) == 6.5f);
-	EXPECT(read1(t, SOFT_2D, 0, 0) == 0 && read1(t, SOFT_2D, 1.75f, 0.5f) == 1.25f);
+	FETCHES("f2", t, XY(1.10f, 0), XY(-0.30f, 0));
+	EXPECT(out[0][0].f == 3 && out[1][0].f == 1);
+}
+
+static void linear(void)
+{
+	start();
+	float data[3][4] = { { 0, 1, 2, 3 }, { 10, 11, 12, 13 }, { 20, 21, 22, 23 } };
+	CUarray a = ramp(CU_AD_FORMAT_FLOAT, 4, 3, 4, data);
+	CUtexObject t = texture(a, CU_TR_FILTER_MODE_LINEAR, CU_TR_ADDRESS_MODE_CLAMP, 0);
+	FETCHES("f2", t, XY(1.5f, 0.5f), XY(2, 0.5f), XY(2, 1), XY(0, 0), XY(1.75f, 0.5f));
+	EXPECT(out[0][0].f == 1 && out[1][0].f == 1.5f && out[2][0].f == 6.5f && out[3][0].f == 0 && out[4][0].f == 1.25f);
 	t = texture(a, CU_TR_FILTER_MODE_LINEAR, CU_TR_ADDRESS_MODE_WRAP, CU_TRSF_NORMALIZED_COORDINATES);
-	EXPECT(read1(t, SOFT_2D, 0, 0.5f / 3) == 1.5f); /* halfway between the last and the first */
+	FETCHES("f2", t, XY(0, 0.5f / 3));
+	EXPECT(out[0][0].f == 1.5f); /* halfway between the last and the first */
+}
+
+static void integers(void)
+{
+	start();
 	uint8_t bytes[4] = { 0, 51, 102, 255 };
 	CUarray b = ramp(CU_AD_FORMAT_UNSIGNED_INT8, 4, 0, 1, bytes);
-	t = texture(b, CU_TR_FILTER_MODE_POINT, CU_TR_ADDRESS_MODE_CLAMP, 0);
-	EXPECT(fabsf(read1(t, SOFT_1D, 1.5f, 0) - 0.2f) < 1e-6f && read1(t, SOFT_1D, 3, 0) == 1);
+	CUtexObject t = texture(b, CU_TR_FILTER_MODE_POINT, CU_TR_ADDRESS_MODE_CLAMP, 0);
+	FETCHES("f1", t, XY(1.5f, 0), XY(3, 0));
+	EXPECT(fabsf(out[0][0].f - 0.2f) < 1e-6f && out[1][0].f == 1);
 	t = texture(b, CU_TR_FILTER_MODE_POINT, CU_TR_ADDRESS_MODE_CLAMP, CU_TRSF_READ_AS_INTEGER);
-	EXPECT(bits(read1(t, SOFT_1D, 2.5f, 0)) == 102);
-	uint32_t out[4], width;
-	struct soft_fetch f = { .shape = SOFT_1D, .int_coords = true, .coord = { 3 } };
-	EXPECT(soft_tex_fetch(t, &f, out) && out[0] == 255 && out[3] == 1);
-	EXPECT(soft_tex_query(t, SOFT_Q_WIDTH, &width) && width == 4);
-	f.shape = SOFT_A2D;
-	EXPECT(!soft_tex_fetch(t, &f, out) && !soft_tex_fetch(0, &f, out) && !soft_tex_fetch(1ull << 40, &f, out));
+	FETCHES("u1", t, XY(2.5f, 0), XY(99, 0));
+	EXPECT(out[0][0].u == 102 && out[1][0].u == 255);
+	FETCHES("i1", t, { .x.i = 3 }, { .x.i = 1 });
+	EXPECT(out[0][0].u == 255 && out[1][0].u == 51);
 }
 
 static void linear_memory(void)
@@ -190,94 +240,71 @@ static void linear_memory(void)
 		.format = CU_AD_FORMAT_FLOAT, .sizeInBytes = sizeof data } };
 	CUDA_TEXTURE_DESC d = { 0 };
 	OK(cuTexObjectCreate(&t, &r, &d, NULL));
-	struct soft_fetch f = { .shape = SOFT_1D, .int_coords = true, .coord = { 63 } };
-	uint32_t out[4];
-	EXPECT(soft_tex_fetch(t, &f, out) && out[0] == bits(63));
-	f.coord[0] = 64;
-	EXPECT(soft_tex_fetch(t, &f, out) && out[0] == 0);
-	f.coord[0] = (uint32_t)-1;
-	EXPECT(soft_tex_fetch(t, &f, out) && out[0] == 0);
+	FETCHES("if1", t, { .x.i = 63 }, { .x.i = 0 }, { .x.i = 64 }, { .x.i = -1 });
+	EXPECT(out[0][0].f == 63 && out[1][0].f == 0 && out[2][0].f == 0 && out[3][0].f == 0);
 }
 
-static void layers_cubes_surfaces(void)
+static CUarray six_planes(unsigned flags)
+{
+	CUarray a;
+	CUDA_ARRAY3D_DESCRIPTOR d = { .Width = 2, .Height = 2, .Depth = 6, .Format = CU_AD_FORMAT_FLOAT, .NumChannels = 1,
+		.Flags = flags };
+	float planes[6][2][2];
+	for (int i = 0; i < 24; i++)
+		(&planes[0][0][0])[i] = (float)(i / 4);
+	OK(cuArray3DCreate(&a, &d));
+	CUDA_MEMCPY3D c = { .srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = planes, .srcPitch = 8, .srcHeight = 2,
+		.dstMemoryType = CU_MEMORYTYPE_ARRAY, .dstArray = a, .WidthInBytes = 8, .Height = 2, .Depth = 6 };
+	OK(cuMemcpy3D(&c));
+	return a;
+}
+
+static void layers_cubes_volumes(void)
+{
+	start();
+	CUtexObject t = texture(six_planes(CUDA_ARRAY3D_CUBEMAP), CU_TR_FILTER_MODE_POINT, CU_TR_ADDRESS_MODE_CLAMP, 0);
+	FETCHES("cube", t, { .x.f = 1 }, { .x.f = -1 }, { .y.f = 1 }, { .y.f = -1 }, { .z.f = 1 }, { .z.f = -1 });
+	for (int i = 0; i < 6; i++)
+		EXPECT(out[i][0].f == (float)i);
+	t = texture(six_planes(CUDA_ARRAY3D_LAYERED), CU_TR_FILTER_MODE_LINEAR, CU_TR_ADDRESS_MODE_CLAMP, 0);
+	FETCHES("a2", t, { .x.f = 1, .y.f = 1, .layer = 3 }, { .x.f = 1, .y.f = 1, .layer = 77 });
+	EXPECT(out[0][0].f == 3 && out[1][0].f == 5);
+	t = texture(six_planes(0), CU_TR_FILTER_MODE_LINEAR, CU_TR_ADDRESS_MODE_CLAMP, 0);
+	FETCHES("f3", t, { .x.f = 1, .y.f = 1, .z.f = 2 }, { .x.f = 1, .y.f = 1, .z.f = 2.5f });
+	EXPECT(out[0][0].f == 1.5f && out[1][0].f == 2);
+}
+
+static void surfaces(void)
 {
 	start();
 	CUarray a;
-	CUDA_ARRAY3D_DESCRIPTOR d = { .Width = 2, .Height = 2, .Depth = 6, .Format = CU_AD_FORMAT_FLOAT, .NumChannels = 1,
-		.Flags = CUDA_ARRAY3D_CUBEMAP };
-	float faces[6][2][2];
-	for (int i = 0; i < 24; i++)
-		(&faces[0][0][0])[i] = (float)(i / 4);
-	OK(cuArray3DCreate(&a, &d));
-	CUDA_MEMCPY3D c = { .srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = faces, .srcPitch = 8, .srcHeight = 2,
-		.dstMemoryType = CU_MEMORYTYPE_ARRAY, .dstArray = a, .WidthInBytes = 8, .Height = 2, .Depth = 6 };
-	OK(cuMemcpy3D(&c));
-	CUtexObject t = texture(a, CU_TR_FILTER_MODE_POINT, CU_TR_ADDRESS_MODE_CLAMP, 0);
-	static const float axis[6][3] = { { 1 }, { -1 }, { 0, 1 }, { 0, -1 }, { 0, 0, 1 }, { 0, 0, -1 } };
-	uint32_t out[4];
-	for (int i = 0; i < 6; i++) {
-		struct soft_fetch f = { .shape = SOFT_CUBE, .coord = { bits(axis[i][0]), bits(axis[i][1]), bits(axis[i][2]) } };
-		EXPECT(soft_tex_fetch(t, &f, out) && out[0] == bits((float)i));
-	}
-	d.Flags = CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_SURFACE_LDST;
-	OK(cuArray3DCreate(&a, &d));
-	c.dstArray = a;
-	OK(cuMemcpy3D(&c));
-	t = texture(a, CU_TR_FILTER_MODE_LINEAR, CU_TR_ADDRESS_MODE_CLAMP, 0);
-	struct soft_fetch f = { .shape = SOFT_A2D, .coord = { 3, bits(1), bits(1) } };
-	EXPECT(soft_tex_fetch(t, &f, out) && out[0] == bits(3));
-	f.coord[0] = 77;
-	EXPECT(soft_tex_fetch(t, &f, out) && out[0] == bits(5));
 	CUsurfObject s;
+	CUmodule m;
+	CUfunction f;
+	float data[4][8];
+	CUDA_ARRAY3D_DESCRIPTOR d = { .Width = 8, .Height = 4, .Format = CU_AD_FORMAT_FLOAT, .NumChannels = 1,
+		.Flags = CUDA_ARRAY3D_SURFACE_LDST };
+	for (int i = 0; i < 32; i++)
+		data[i / 8][i % 8] = (float)i;
+	OK(cuArray3DCreate(&a, &d));
+	CUDA_MEMCPY2D c = { .srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = data, .srcPitch = sizeof data[0],
+		.dstMemoryType = CU_MEMORYTYPE_ARRAY, .dstArray = a, .WidthInBytes = sizeof data[0], .Height = 4 };
+	OK(cuMemcpy2D(&c));
 	CUDA_RESOURCE_DESC r = { .resType = CU_RESOURCE_TYPE_ARRAY, .res.array.hArray = a };
 	OK(cuSurfObjectCreate(&s, &r));
-	uint64_t addr;
-	bool inside;
-	EXPECT(soft_surf_address(s, SOFT_A2D, (int32_t[4]){ 4, 4, 1 }, 4, &addr, &inside) && inside);
-	EXPECT(*(float *)addr == 4);
-	EXPECT(soft_surf_address(s, SOFT_A2D, (int32_t[4]){ 4, 8, 1 }, 4, &addr, &inside) && !inside);
-	EXPECT(!soft_surf_address(s, SOFT_2D, (int32_t[4]){ 0 }, 4, &addr, &inside));
-	EXPECT(!soft_surf_address(t, SOFT_A2D, (int32_t[4]){ 0 }, 4, &addr, &inside));
+	OK(cuModuleLoadData(&m, ptx));
+	OK(cuModuleGetFunction(&f, m, "bump"));
+	void *params[] = { &s };
+	OK(cuLaunchKernel(f, 1, 1, 1, 8, 4, 1, 0, NULL, params, NULL));
+	OK(cuMemcpyAtoH(data, a, 0, sizeof data[0]));
+	for (int i = 0; i < 8; i++)
+		EXPECT(data[0][i] == (float)i + 100);
 }
-
-static void mip_levels(void)
-{
-	start();
-	CUmipmappedArray m;
-	CUtexObject t;
-	CUDA_ARRAY3D_DESCRIPTOR d = { .Width = 4, .Height = 4, .Format = CU_AD_FORMAT_FLOAT, .NumChannels = 1 };
-	OK(cuMipmappedArrayCreate(&m, &d, 3));
-	for (unsigned l = 0; l < 3; l++) {
-		CUarray a;
-		float data[16];
-		for (int i = 0; i < 16; i++)
-			data[i] = (float)(100 * l);
-		OK(cuMipmappedArrayGetLevel(&a, m, l));
-		CUDA_MEMCPY2D c = { .srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = data, .srcPitch = 16,
-			.dstMemoryType = CU_MEMORYTYPE_ARRAY, .dstArray = a, .WidthInBytes = 16u >> l, .Height = 4u >> l };
-		OK(cuMemcpy2D(&c));
-	}
-	CUDA_RESOURCE_DESC r = { .resType = CU_RESOURCE_TYPE_MIPMAPPED_ARRAY, .res.mipmap.hMipmappedArray = m };
-	CUDA_TEXTURE_DESC s = { .flags = CU_TRSF_NORMALIZED_COORDINATES, .mipmapFilterMode = CU_TR_FILTER_MODE_LINEAR,
-		.maxMipmapLevelClamp = 2 };
-	OK(cuTexObjectCreate(&t, &r, &s, NULL));
-	static const float level[] = { -1, 0, 0.5f, 1, 2, 9 }, want[] = { 0, 0, 50, 100, 200, 200 };
-	for (int i = 0; i < 6; i++) {
-		struct soft_fetch f = { .shape = SOFT_2D, .coord = { bits(0.5f), bits(0.5f) }, .level = level[i] };
-		uint32_t out[4];
-		EXPECT(soft_tex_fetch(t, &f, out) && out[0] == bits(want[i]));
-	}
-	OK(cuTexObjectDestroy(t));
-	OK(cuMipmappedArrayDestroy(m));
-}
-#endif
 
 static const struct test_case cases[] = {
 	{ "array_copies", array_copies }, { "volume", volume }, { "objects", objects },
-#ifdef SOFT_DIRECT
-	{ "sampling", sampling }, { "linear_memory", linear_memory },
-	{ "layers_cubes_surfaces", layers_cubes_surfaces }, { "mip_levels", mip_levels },
-#endif
+	{ "nearest", nearest }, { "linear", linear }, { "integers", integers }, { "linear_memory", linear_memory },
+	{ "layers_cubes_volumes", layers_cubes_volumes }, { "surfaces", surfaces },
 };
 
 MAIN(cases)

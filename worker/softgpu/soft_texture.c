@@ -1,11 +1,24 @@
-/* soft_texture.c - texture and surface objects, mipmapped arrays.
+/* soft_texture.c - texture and surface objects, mipmapped arrays.  The processor samples; it asks soft_texture() what a
+ * handle stands for.  It knows one level and no sRGB: objects that need more are refused.
  *
  * The table of handles is read by grids without a lock: an entry is published whole and never changes; a destroyed one is
  * freed when no grid runs.  An object keeps its arrays alive.
  * Owns: the table, texture and surface objects, mipmapped arrays. */
-#include <math.h>
 #include "soft_internal.h"
-#include "soft_texture.h"
+
+enum { SOFT_MAX_LEVELS = 18, SOFT_MAX_TEXTURES = 1 << 16 };
+
+/* Immutable once published. */
+struct soft_texture {
+	struct exec_texture view;        /* what kernels see */
+	CUDA_RESOURCE_DESC resource;
+	CUDA_TEXTURE_DESC sampler;
+	CUDA_RESOURCE_VIEW_DESC levels;
+	bool surface, has_levels;
+	struct soft_array *array;        /* kept alive; NULL over linear memory */
+	struct soft_ctx *ctx;
+	struct soft_texture *next;       /* waiting to be freed */
+};
 
 struct soft_mipmap {
 	struct soft_obj obj;
@@ -118,16 +131,24 @@ CUresult soft_cuMipmappedArrayDestroy(CUmipmappedArray h)
 
 /* --- the table --- */
 
-const struct soft_texture *soft_texture_at(uint64_t handle)
+static struct soft_texture *entry(uint64_t handle)
 {
 	return handle < SOFT_MAX_TEXTURES ? __atomic_load_n(&table[handle], __ATOMIC_ACQUIRE) : NULL;
 }
 
+bool soft_texture(uint64_t handle, bool surface, struct exec_texture *out)
+{
+	const struct soft_texture *t = entry(handle);
+	if (!t || t->surface != surface)
+		return false;
+	*out = t->view;
+	return true;
+}
+
 static void texture_free(struct soft_texture *t)
 {
-	for (unsigned i = 0; i < SOFT_MAX_LEVELS; i++)
-		if (t->arrays[i])
-			soft_unref(&t->arrays[i]->obj);
+	if (t->array)
+		soft_unref(&t->array->obj);
 	free(t);
 }
 
@@ -162,7 +183,7 @@ static CUresult destroy(unsigned long long handle, bool surface)
 	CUresult r = soft_enter(&c);
 	if (r)
 		return r;
-	struct soft_texture *t = handle < SOFT_MAX_TEXTURES ? table[handle] : NULL;
+	struct soft_texture *t = entry(handle);
 	if (!t || t->surface != surface)
 		return soft_leave(CUDA_ERROR_INVALID_VALUE);
 	__atomic_store_n(&table[handle], NULL, __ATOMIC_RELEASE);
@@ -200,55 +221,77 @@ void soft_textures_drop(struct soft_ctx *c)
 
 /* --- resources --- */
 
-static bool add_level(struct soft_texture *t, struct soft_array *a)
+static bool take_format(struct exec_texture *v, CUarray_format format, unsigned channels)
+{
+	v->bits = (uint8_t)(8 * soft_format_bytes(format));
+	v->channels = (uint8_t)channels;
+	bool floating = format == CU_AD_FORMAT_HALF || format == CU_AD_FORMAT_FLOAT;
+	bool is_signed = format == CU_AD_FORMAT_SIGNED_INT8 || format == CU_AD_FORMAT_SIGNED_INT16 ||
+		format == CU_AD_FORMAT_SIGNED_INT32;
+	v->kind = floating ? EXEC_TEXEL_FLOAT : is_signed ? EXEC_TEXEL_SIGNED : EXEC_TEXEL_UNSIGNED;
+	return v->bits && (channels == 1 || channels == 2 || channels == 4);
+}
+
+static CUresult take_array(struct soft_texture *t, struct soft_array *a)
 {
 	if (!a)
-		return false;
-	t->level[t->nlevels] = (struct soft_level){
-		.base = a->mem->e.base, .pitch = a->pitch, .slice = a->slice, .width = (uint32_t)a->desc.Width,
-		.height = a->desc.Height ? (uint32_t)a->desc.Height : 1, .planes = (uint32_t)a->planes,
-	};
-	t->arrays[t->nlevels++] = a;
-	t->format = a->desc.Format;
-	t->channels = a->desc.NumChannels;
-	t->layered = a->desc.Flags & CUDA_ARRAY3D_LAYERED;
-	t->cube = a->desc.Flags & CUDA_ARRAY3D_CUBEMAP;
-	return true;
+		return CUDA_ERROR_INVALID_HANDLE;
+	t->array = a;
+	t->view.data = a->mem->e.base;
+	t->view.pitch = a->pitch;
+	t->view.slice = a->slice;
+	t->view.width = (uint32_t)a->desc.Width;
+	t->view.height = (uint32_t)a->desc.Height;
+	t->view.depth = (uint32_t)a->desc.Depth;
+	t->view.layered = a->desc.Flags & CUDA_ARRAY3D_LAYERED;
+	t->view.cube = a->desc.Flags & CUDA_ARRAY3D_CUBEMAP;
+	return take_format(&t->view, a->desc.Format, a->desc.NumChannels) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+/* The one level that is seen: all that there is, or the one that the view selects. */
+static CUresult take_mipmap(struct soft_texture *t, const struct soft_mipmap *m, const CUDA_RESOURCE_VIEW_DESC *v)
+{
+	if (!m)
+		return CUDA_ERROR_INVALID_HANDLE;
+	unsigned first = v ? v->firstMipmapLevel : 0, last = v ? v->lastMipmapLevel : m->n - 1;
+	if (first > last || last >= m->n)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (first != last) {
+		soft_log("texture refused: more than one mipmap level is not supported");
+		return CUDA_ERROR_NOT_SUPPORTED;
+	}
+	return take_array(t, m->level[first]);
 }
 
 static CUresult flat(struct soft_texture *t, uint64_t base, CUarray_format format, unsigned channels, uint64_t width,
 	uint64_t height, uint64_t pitch)
 {
 	unsigned elem = soft_format_bytes(format) * channels;
-	if (!elem || (channels != 1 && channels != 2 && channels != 4) || !width || !height || !pitch || base % 512)
+	if (!take_format(&t->view, format, channels) || !width || !height || !pitch || base % 512)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (width * elem > pitch || !soft_range_ok(base, (height - 1) * pitch + width * elem, false))
 		return CUDA_ERROR_INVALID_VALUE;
-	t->format = format;
-	t->channels = channels;
-	t->nlevels = 1;
-	t->level[0] = (struct soft_level){ base, pitch, pitch * height, (uint32_t)width, (uint32_t)height, 1 };
+	t->view.data = base;
+	t->view.pitch = pitch;
+	t->view.slice = pitch * height;
+	t->view.width = (uint32_t)width;
+	t->view.height = height > 1 ? (uint32_t)height : 0;
 	return CUDA_SUCCESS;
 }
 
-static CUresult take_resource(struct soft_texture *t, const CUDA_RESOURCE_DESC *d)
+static CUresult take_resource(struct soft_texture *t, const CUDA_RESOURCE_DESC *d, const CUDA_RESOURCE_VIEW_DESC *v)
 {
 	t->resource = *d;
 	if (d->flags)
 		return CUDA_ERROR_INVALID_VALUE;
 	switch (d->resType) {
 	case CU_RESOURCE_TYPE_ARRAY:
-		return add_level(t, soft_obj_find(SOFT_ARRAY, d->res.array.hArray)) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
-	case CU_RESOURCE_TYPE_MIPMAPPED_ARRAY: {
-		struct soft_mipmap *m = soft_obj_find(SOFT_MIPMAP, d->res.mipmap.hMipmappedArray);
-		for (unsigned i = 0; m && i < m->n; i++)
-			add_level(t, m->level[i]);
-		return m ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
-	}
+		return take_array(t, soft_obj_find(SOFT_ARRAY, d->res.array.hArray));
+	case CU_RESOURCE_TYPE_MIPMAPPED_ARRAY:
+		return take_mipmap(t, soft_obj_find(SOFT_MIPMAP, d->res.mipmap.hMipmappedArray), v);
 	case CU_RESOURCE_TYPE_LINEAR: {
 		unsigned elem = soft_format_bytes(d->res.linear.format) * d->res.linear.numChannels;
 		uint64_t n = elem ? d->res.linear.sizeInBytes / elem : 0;
-		t->linear = true;
 		if (n > 268435456)
 			return CUDA_ERROR_INVALID_VALUE;
 		return flat(t, d->res.linear.devPtr, d->res.linear.format, d->res.linear.numChannels, n, 1, n * elem);
@@ -266,6 +309,8 @@ static CUresult take_resource(struct soft_texture *t, const CUDA_RESOURCE_DESC *
 
 static CUresult take_sampler(struct soft_texture *t, const CUDA_TEXTURE_DESC *d)
 {
+	struct exec_texture *v = &t->view;
+	bool over_memory = t->resource.resType == CU_RESOURCE_TYPE_LINEAR;
 	unsigned known = CU_TRSF_READ_AS_INTEGER | CU_TRSF_NORMALIZED_COORDINATES | CU_TRSF_SRGB |
 		CU_TRSF_DISABLE_TRILINEAR_OPTIMIZATION | CU_TRSF_SEAMLESS_CUBEMAP;
 	for (int i = 0; i < 3; i++)
@@ -273,37 +318,34 @@ static CUresult take_sampler(struct soft_texture *t, const CUDA_TEXTURE_DESC *d)
 			return CUDA_ERROR_INVALID_VALUE;
 	if (d->flags & ~known || d->filterMode > CU_TR_FILTER_MODE_LINEAR || d->mipmapFilterMode > CU_TR_FILTER_MODE_LINEAR)
 		return CUDA_ERROR_INVALID_VALUE;
-	t->desc = *d;
-	t->component = soft_format_bytes(t->format);
-	t->normalized = d->flags & CU_TRSF_NORMALIZED_COORDINATES;
-	t->srgb = d->flags & CU_TRSF_SRGB;
-	bool floating = t->format == CU_AD_FORMAT_HALF || t->format == CU_AD_FORMAT_FLOAT;
-	t->as_integer = !floating && (t->component == 4 || d->flags & CU_TRSF_READ_AS_INTEGER);
-	if (t->as_integer && d->filterMode == CU_TR_FILTER_MODE_LINEAR && !t->linear)
+	if (d->flags & CU_TRSF_SRGB) {
+		soft_log("texture refused: sRGB is not supported");
+		return CUDA_ERROR_NOT_SUPPORTED;
+	}
+	t->sampler = *d;
+	v->as_integer = v->kind != EXEC_TEXEL_FLOAT && (v->bits == 32 || d->flags & CU_TRSF_READ_AS_INTEGER);
+	v->linear = d->filterMode == CU_TR_FILTER_MODE_LINEAR && !over_memory;
+	v->normalized_coords = d->flags & CU_TRSF_NORMALIZED_COORDINATES && !over_memory;
+	bool mipmap = t->resource.resType == CU_RESOURCE_TYPE_MIPMAPPED_ARRAY;
+	if ((v->as_integer && v->linear) || (mipmap && !v->normalized_coords))
 		return CUDA_ERROR_INVALID_VALUE;
-	if (t->srgb && t->component != 1)
-		return CUDA_ERROR_INVALID_VALUE;
-	return t->resource.resType == CU_RESOURCE_TYPE_MIPMAPPED_ARRAY && !t->normalized ? CUDA_ERROR_INVALID_VALUE
-		: CUDA_SUCCESS;
+	/* Memory has no addressing: past its end a fetch gives 0. */
+	for (int i = 0; i < 3; i++)
+		v->address[i] = (uint8_t)(over_memory ? CU_TR_ADDRESS_MODE_BORDER : d->addressMode[i]);
+	if (!over_memory)
+		memcpy(v->border, d->borderColor, sizeof v->border);
+	return CUDA_SUCCESS;
 }
 
-/* Only views that change nothing but the range of levels. */
-static CUresult take_view(struct soft_texture *t, const CUDA_RESOURCE_VIEW_DESC *v)
+/* Only views that change nothing but the level. */
+static CUresult check_view(struct soft_texture *t, const CUDA_RESOURCE_VIEW_DESC *v)
 {
 	if (!v)
 		return CUDA_SUCCESS;
-	if (v->format != CU_RES_VIEW_FORMAT_NONE || v->firstLayer || (v->lastLayer && v->lastLayer + 1 != t->level[0].planes))
+	if (v->format != CU_RES_VIEW_FORMAT_NONE || v->firstLayer || (v->lastLayer && v->lastLayer + 1 != t->view.depth))
 		return CUDA_ERROR_NOT_SUPPORTED;
-	if (v->firstMipmapLevel > v->lastMipmapLevel || v->lastMipmapLevel >= t->nlevels)
-		return CUDA_ERROR_INVALID_VALUE;
-	t->view = *v;
-	t->has_view = true;
-	t->nlevels = v->lastMipmapLevel - v->firstMipmapLevel + 1;
-	for (unsigned i = 0; i < SOFT_MAX_LEVELS; i++) {
-		unsigned from = i + v->firstMipmapLevel;
-		t->level[i] = i < t->nlevels ? t->level[from] : (struct soft_level){ 0 };
-		t->arrays[i] = i < t->nlevels ? t->arrays[from] : NULL;
-	}
+	t->levels = *v;
+	t->has_levels = true;
 	return CUDA_SUCCESS;
 }
 
@@ -321,24 +363,19 @@ static CUresult create(unsigned long long *out, const CUDA_RESOURCE_DESC *res, c
 		return soft_leave(CUDA_ERROR_OUT_OF_MEMORY);
 	t->ctx = c;
 	t->surface = surface;
-	r = take_resource(t, res);
-	if (!r && surface && !(t->arrays[0]->desc.Flags & CUDA_ARRAY3D_SURFACE_LDST))
+	r = take_resource(t, res, view);
+	if (!r && surface && !(t->array->desc.Flags & CUDA_ARRAY3D_SURFACE_LDST))
 		r = CUDA_ERROR_INVALID_VALUE;
 	if (!r && !surface)
 		r = take_sampler(t, desc);
 	if (!r && !surface)
-		r = take_view(t, view);
-	t->component = soft_format_bytes(t->format);
+		r = check_view(t, view);
 	if (!r)
 		r = publish(t, out);
-	for (unsigned i = 0; i < SOFT_MAX_LEVELS; i++) {
-		if (r)
-			t->arrays[i] = NULL; /* not referred to yet */
-		else if (t->arrays[i])
-			soft_ref(&t->arrays[i]->obj);
-	}
 	if (r)
-		texture_free(t);
+		free(t);
+	else if (t->array)
+		soft_ref(&t->array->obj);
 	return soft_leave(r);
 }
 
@@ -369,7 +406,7 @@ static CUresult enter_object(unsigned long long h, bool surface, const void *arg
 	CUresult r = soft_enter(&c);
 	if (r)
 		return r;
-	*t = soft_texture_at(h);
+	*t = entry(h);
 	return argument && *t && (*t)->surface == surface ? CUDA_SUCCESS : soft_leave(CUDA_ERROR_INVALID_VALUE);
 }
 
@@ -389,7 +426,7 @@ CUresult soft_cuTexObjectGetTextureDesc(CUDA_TEXTURE_DESC *out, CUtexObject h)
 	CUresult r = enter_object(h, false, out, &t);
 	if (r)
 		return r;
-	*out = t->desc;
+	*out = t->sampler;
 	return soft_leave(CUDA_SUCCESS);
 }
 
@@ -399,9 +436,9 @@ CUresult soft_cuTexObjectGetResourceViewDesc(CUDA_RESOURCE_VIEW_DESC *out, CUtex
 	CUresult r = enter_object(h, false, out, &t);
 	if (r)
 		return r;
-	if (!t->has_view)
+	if (!t->has_levels)
 		return soft_leave(CUDA_ERROR_INVALID_VALUE);
-	*out = t->view;
+	*out = t->levels;
 	return soft_leave(CUDA_SUCCESS);
 }
 
