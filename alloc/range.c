@@ -1,17 +1,17 @@
 /* range.c - first-class allocator over address ranges: the client's device memory and its host memory in the window.
  *
- * Best fit by (size, address) in a treap; neighbours by an address-ordered list; containment by a second treap.  Free blocks never cross a
- * 4 GiB line, so whatever is carved out of one does not either; only requests above 4 GiB join several (slow path).
- * Free neighbours merge when the same work keeps both busy; those that differ merge later, when an allocation finds nothing, so that one
- * small busy block does not make a large idle one unusable.
- * The heap owns its metadata (slabs); nothing here is thread safe.
+ * Best fit by (size, address) in a treap; neighbours by an address-ordered list; containment by a second treap.  Free
+ * blocks never cross a 4 GiB line, so whatever is carved out of one does not either; only requests above 4 GiB join
+ * several (slow path). Free neighbours merge when the same work keeps both busy; those that differ merge later, when
+ * an allocation finds nothing, so that one small busy block does not make a large idle one unusable. The heap owns
+ * its metadata (slabs); nothing here is thread safe.
  */
 #include "internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* --- treaps ------------------------------------------------------------------------------------------------------------- */
+/* --- treaps ------------------------------------------------------------------------------------------------------- */
 
 static bool before(const struct range_block *a, const struct range_block *b, int t)
 {
@@ -20,7 +20,8 @@ static bool before(const struct range_block *a, const struct range_block *b, int
 	return a->addr < b->addr;
 }
 
-static void tree_split(struct range_block *n, const struct range_block *key, int t, struct range_block **l, struct range_block **r)
+static void tree_split(struct range_block *n, const struct range_block *key, int t, struct range_block **l,
+		       struct range_block **r)
 {
 	while (n) {
 		if (before(n, key, t)) {
@@ -80,7 +81,7 @@ static struct range_block *at_or_before(const struct range_heap *h, uint64_t add
 	return best;
 }
 
-/* --- blocks ------------------------------------------------------------------------------------------------------------- */
+/* --- blocks ------------------------------------------------------------------------------------------------------- */
 
 static struct range_block *block_new(struct range_heap *h, uint64_t addr, uint64_t bytes, uint64_t busy)
 {
@@ -168,7 +169,7 @@ static struct range_block *settle(struct range_heap *h, struct range_block *b)
 	return b;
 }
 
-/* --- heaps -------------------------------------------------------------------------------------------------------------- */
+/* --- heaps -------------------------------------------------------------------------------------------------------- */
 
 struct range_heap *range_heap_new(size_t align_min)
 {
@@ -236,7 +237,7 @@ static struct range_block *best_fit(const struct range_heap *h, uint64_t bytes, 
 				continue;
 			}
 			if (depth == sizeof stack / sizeof *stack)
-				return NULL;    /* a treap this deep does not happen; the slow path still finds memory */
+				return NULL; /* a treap this deep does not happen; the slow path still finds memory */
 			stack[depth++] = n;
 			n = n->link[RANGE_BY_SIZE].left;
 		}
@@ -250,7 +251,8 @@ static struct range_block *best_fit(const struct range_heap *h, uint64_t bytes, 
 	return NULL;
 }
 
-/* Cuts the live block [at, at+bytes) out of free block b, which leaves the size treap. false: out of memory, nothing changed. */
+/* Cuts the live block [at, at+bytes) out of free block b, which leaves the size treap. false: out of memory, nothing
+ * changed. */
 static bool carve(struct range_heap *h, struct range_block *b, uint64_t at, uint64_t bytes)
 {
 	uint64_t head = at - b->addr, rest = b->bytes - head - bytes;
@@ -295,8 +297,10 @@ static void coalesce(struct range_heap *h, uint64_t seq)
 	}
 }
 
-/* A run of touching free blocks, idle at seq, that holds the request; `within`: none of it beyond a 4 GiB line.  Its first block, or NULL. */
-static struct range_block *find_run(const struct range_heap *h, uint64_t bytes, uint64_t align, uint64_t seq, bool within, uint64_t *at)
+/* A run of touching free blocks, idle at seq, that holds the request; `within`: none of it beyond a 4 GiB line.  Its
+ * first block, or NULL. */
+static struct range_block *find_run(const struct range_heap *h, uint64_t bytes, uint64_t align, uint64_t seq,
+				    bool within, uint64_t *at)
 {
 	struct range_block *start = NULL, *prev = NULL;
 	for (struct range_block *b = h->first; b; prev = b, b = b->next) {
@@ -462,9 +466,10 @@ bool range_heap_trim(struct range_heap *h, uint64_t seq, uint64_t keep, uint64_t
 uint64_t range_heap_used(const struct range_heap *h) { return h->used; }
 uint64_t range_heap_total(const struct range_heap *h) { return h->total; }
 
-/* --- validity ----------------------------------------------------------------------------------------------------------- */
+/* --- validity ----------------------------------------------------------------------------------------------------- */
 
-static bool tree_valid(const struct range_block *n, int t, const struct range_block *lo, const struct range_block *hi, uint64_t *count)
+static bool tree_valid(const struct range_block *n, int t, const struct range_block *lo, const struct range_block *hi,
+		       uint64_t *count)
 {
 	if (!n)
 		return true;

@@ -1,7 +1,8 @@
 /* types.h - the data structures of alloc/range.c.
  *
- * A heap is a set of blocks, free or live, that never overlap.  Each block is in a doubly linked list in address order and in the
- * address treap; free blocks are in the size treap as well.  Blocks are metadata only: the memory they describe is never touched.
+ * A heap is a set of blocks, free or live, that never overlap.  Each block is in a doubly linked list in address
+ * order and in the address treap; free blocks are in the size treap as well.  Blocks are metadata only: the memory
+ * they describe is never touched.
  */
 #ifndef AG_ALLOC_TYPES_H
 #define AG_ALLOC_TYPES_H

@@ -1,5 +1,5 @@
-/* context.c - contexts.  They are client-local objects over the one session: a context owns what was made while it was current, and
- * destroying it gives that back.  The stack of current contexts is each thread's own.
+/* context.c - contexts.  They are client-local objects over the one session: a context owns what was made while it
+ * was current, and destroying it gives that back.  The stack of current contexts is each thread's own.
  */
 #include "internal.h"
 
@@ -7,16 +7,18 @@
 #include <string.h>
 
 #define STACK_MAX 64
-#define FLAGS_OK  (CU_CTX_SCHED_MASK | CU_CTX_MAP_HOST | CU_CTX_LMEM_RESIZE_TO_MAX | CU_CTX_COREDUMP_ENABLE | CU_CTX_USER_COREDUMP_ENABLE | CU_CTX_SYNC_MEMOPS)
+#define FLAGS_OK                                                                                                     \
+	(CU_CTX_SCHED_MASK | CU_CTX_MAP_HOST | CU_CTX_LMEM_RESIZE_TO_MAX | CU_CTX_COREDUMP_ENABLE |                  \
+	 CU_CTX_USER_COREDUMP_ENABLE | CU_CTX_SYNC_MEMOPS)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct agc_ctx primary = { .primary = true };
-static struct agc_ctx *contexts;                 /* all that were ever made: a destroyed one may still be current somewhere */
+static struct agc_ctx *contexts; /* all that were ever made: a destroyed one may still be current somewhere */
 static uint64_t next_uid = 1;
 static __thread struct agc_ctx *below[STACK_MAX]; /* the thread's stack under the current context */
 static __thread unsigned depth;
 
-/* --- making and ending ---------------------------------------------------------------------------------------------------- */
+/* --- making and ending -------------------------------------------------------------------------------------------- */
 
 static void limits_default(struct agc_ctx *c)
 {
@@ -68,7 +70,7 @@ struct agc_ctx *agc_ctx_of(CUcontext h)
 	return agc_id_state(AG_K_CONTEXT, h, NULL);
 }
 
-/* --- the primary context ----------------------------------------------------------------------------------------------------- */
+/* --- the primary context ------------------------------------------------------------------------------------------ */
 
 CUresult call_cuDevicePrimaryCtxRetain(CUcontext *out, CUdevice dev)
 {
@@ -103,7 +105,9 @@ CUresult call_cuDevicePrimaryCtxRelease_v2(CUdevice dev)
 	if (dev != 0)
 		return CUDA_ERROR_INVALID_DEVICE;
 	pthread_mutex_lock(&lock);
-	CUresult r = primary.retained == 0 ? CUDA_ERROR_INVALID_CONTEXT : --primary.retained == 0 ? primary_end() : CUDA_SUCCESS;
+	CUresult r = primary.retained == 0     ? CUDA_ERROR_INVALID_CONTEXT
+		     : --primary.retained == 0 ? primary_end()
+					       : CUDA_SUCCESS;
 	pthread_mutex_unlock(&lock);
 	return r;
 }
@@ -142,7 +146,7 @@ CUresult call_cuDevicePrimaryCtxGetState(CUdevice dev, unsigned *flags, int *act
 	return CUDA_SUCCESS;
 }
 
-/* --- the thread's stack ------------------------------------------------------------------------------------------------------- */
+/* --- the thread's stack ------------------------------------------------------------------------------------------- */
 
 static CUresult push(struct agc_ctx *c)
 {
@@ -193,7 +197,7 @@ CUresult call_cuCtxGetCurrent(CUcontext *out)
 	return CUDA_SUCCESS;
 }
 
-/* --- created contexts ----------------------------------------------------------------------------------------------------------- */
+/* --- created contexts --------------------------------------------------------------------------------------------- */
 
 static CUresult create(CUcontext *out, unsigned flags, CUdevice dev)
 {
@@ -247,7 +251,7 @@ CUresult call_cuCtxDestroy_v2(CUcontext h)
 	return r;
 }
 
-/* --- properties ------------------------------------------------------------------------------------------------------------------- */
+/* --- properties --------------------------------------------------------------------------------------------------- */
 
 CUresult call_cuCtxSynchronize(void)
 {
@@ -378,7 +382,7 @@ CUresult call_cuCtxDisablePeerAccess(CUcontext peer)
 	return agc_ctx_of(peer) ? CUDA_ERROR_PEER_ACCESS_NOT_ENABLED : CUDA_ERROR_INVALID_CONTEXT;
 }
 
-/* --- limits --------------------------------------------------------------------------------------------------------------------------- */
+/* --- limits ------------------------------------------------------------------------------------------------------- */
 
 CUresult call_cuCtxGetLimit(size_t *value, CUlimit limit)
 {

@@ -1,8 +1,9 @@
-/* copy.c - linear copies.  Memory outside the window (pageable) passes through the stream's stage: two halves of window host memory.
+/* copy.c - linear copies.  Memory outside the window (pageable) passes through the stream's stage: two halves of
+ * window host memory.
  *
- * As CUDA documents it: a copy from pageable memory returns when the source may be reused, one to pageable memory when the data is there,
- * host to host is synchronous, device to device never waits, and pinned memory makes an asynchronous copy asynchronous.
- * Shaped copies (2D, 3D, arrays) are in copy3d.c and share the stage.
+ * As CUDA documents it: a copy from pageable memory returns when the source may be reused, one to pageable memory
+ * when the data is there, host to host is synchronous, device to device never waits, and pinned memory makes an
+ * asynchronous copy asynchronous. Shaped copies (2D, 3D, arrays) are in copy3d.c and share the stage.
  */
 #include "copy.h"
 
@@ -28,7 +29,7 @@ struct agc_end agc_end_of(uint64_t addr, uint64_t bytes)
 	return e;
 }
 
-/* --- the stage --------------------------------------------------------------------------------------------------------------- */
+/* --- the stage ---------------------------------------------------------------------------------------------------- */
 
 void agc_stage_drop(struct agc_stage *st)
 {
@@ -117,7 +118,7 @@ CUresult agc_stage_take(struct agc_stream *s, size_t least, size_t most, uint8_t
 	return r;
 }
 
-/* --- messages ------------------------------------------------------------------------------------------------------------------ */
+/* --- messages ----------------------------------------------------------------------------------------------------- */
 
 static CUresult post_const(const struct agc_end *k, uint64_t addr, uint64_t bytes, bool to_const, struct agc_stream *s)
 {
@@ -198,7 +199,8 @@ static CUresult to_device(struct agc_end dst, const uint8_t *src, uint64_t bytes
 /* One part of a copy to pageable memory that is under way. */
 struct part { uint8_t *from, *to; size_t n; uint64_t number; };
 
-static CUresult start_part(struct part *p, struct agc_end *src, uint8_t **to, uint64_t *left, unsigned half, struct agc_stream *s)
+static CUresult start_part(struct part *p, struct agc_end *src, uint8_t **to, uint64_t *left, unsigned half,
+			   struct agc_stream *s)
 {
 	struct agc_stage *st = &s->stage;
 	p->n = *left < st->half ? *left : st->half;
@@ -267,7 +269,8 @@ CUresult agc_copy(uint64_t dst, uint64_t src, uint64_t bytes, struct agc_stream 
 	struct agc_end d = agc_end_of(dst, bytes), f = agc_end_of(src, bytes);
 	if (d.kind == AGC_E_BAD || f.kind == AGC_E_BAD || !dst || !src)
 		return CUDA_ERROR_INVALID_VALUE;
-	bool d_host = d.kind == AGC_E_HOST || d.kind == AGC_E_PINNED, f_host = f.kind == AGC_E_HOST || f.kind == AGC_E_PINNED;
+	bool d_host = d.kind == AGC_E_HOST || d.kind == AGC_E_PINNED,
+	     f_host = f.kind == AGC_E_HOST || f.kind == AGC_E_PINNED;
 	if (d_host && f_host && (!async || d.kind == AGC_E_HOST || f.kind == AGC_E_HOST))
 		return host_to_host(dst, src, bytes, s);
 	/* A graph would read the stage again, long after. */
@@ -282,7 +285,7 @@ CUresult agc_copy(uint64_t dst, uint64_t src, uint64_t bytes, struct agc_stream 
 	return r ? r : w;
 }
 
-/* --- sets ------------------------------------------------------------------------------------------------------------------------ */
+/* --- sets --------------------------------------------------------------------------------------------------------- */
 
 /* Constant memory is set by copying a pattern there. */
 static CUresult set_const(uint64_t dst, uint64_t width, uint32_t value, uint32_t elem, struct agc_stream *s)
@@ -293,11 +296,13 @@ static CUresult set_const(uint64_t dst, uint64_t width, uint32_t value, uint32_t
 	for (size_t i = 0; i < sizeof pattern; i += elem)
 		memcpy(pattern + i, &value, elem);
 	for (uint64_t at = 0; at < bytes && r == CUDA_SUCCESS; at += sizeof pattern)
-		r = agc_copy(dst + at, (uint64_t)(uintptr_t)pattern, bytes - at < sizeof pattern ? bytes - at : sizeof pattern, s, true);
+		r = agc_copy(dst + at, (uint64_t)(uintptr_t)pattern,
+			     bytes - at < sizeof pattern ? bytes - at : sizeof pattern, s, true);
 	return r;
 }
 
-CUresult agc_set(uint64_t dst, uint64_t pitch, uint64_t width, uint64_t height, uint32_t value, uint32_t elem, struct agc_stream *s)
+CUresult agc_set(uint64_t dst, uint64_t pitch, uint64_t width, uint64_t height, uint32_t value, uint32_t elem,
+		 struct agc_stream *s)
 {
 	uint64_t row, span;
 	if (width == 0 || height == 0)

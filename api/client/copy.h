@@ -4,7 +4,14 @@
 
 #include "internal.h"
 
-enum agc_end_kind { AGC_E_BAD, AGC_E_HOST /* pageable */, AGC_E_PINNED /* window host */, AGC_E_DEVICE, AGC_E_CONST, AGC_E_ARRAY };
+enum agc_end_kind {
+	AGC_E_BAD,
+	AGC_E_HOST /* pageable */,
+	AGC_E_PINNED /* window host */,
+	AGC_E_DEVICE,
+	AGC_E_CONST,
+	AGC_E_ARRAY
+};
 
 /* One end of a copy. */
 struct agc_end {

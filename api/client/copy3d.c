@@ -1,7 +1,8 @@
 /* copy3d.c - shaped copies (2D, 3D, arrays), and the functions of the API that copy and set memory.
  *
- * A shaped copy is normalised into two sides.  Both dense: a linear copy.  Both in the window or arrays: one copy3d message.
- * One side pageable: packed through the stream's stage by groups of rows.  Both pageable: rows are copied here.
+ * A shaped copy is normalised into two sides.  Both dense: a linear copy.  Both in the window or arrays: one copy3d
+ * message. One side pageable: packed through the stream's stage by groups of rows.  Both pageable: rows are copied
+ * here.
  */
 #include "copy.h"
 
@@ -16,18 +17,19 @@ struct side {
 };
 struct shape { uint64_t width, rows, depth; };
 
-/* --- normalising ---------------------------------------------------------------------------------------------------------- */
+/* --- normalising -------------------------------------------------------------------------------------------------- */
 
 static bool extent_of(const struct side *e, const struct shape *n, uint64_t *bytes)
 {
 	uint64_t slice, a, b;
-	return !__builtin_mul_overflow(e->pitch, e->height, &slice) && !__builtin_mul_overflow(slice, n->depth - 1, &a) &&
+	return !__builtin_mul_overflow(e->pitch, e->height, &slice) &&
+	       !__builtin_mul_overflow(slice, n->depth - 1, &a) &&
 	       !__builtin_mul_overflow(e->pitch, n->rows - 1, &b) && !__builtin_add_overflow(a, b, bytes) &&
 	       !__builtin_add_overflow(*bytes, n->width, bytes);
 }
 
-static CUresult side_of(struct side *e, CUmemorytype type, const void *host, CUdeviceptr dev, CUarray array, size_t x, size_t y, size_t z,
-                        size_t lod, size_t pitch, size_t height, const struct shape *n)
+static CUresult side_of(struct side *e, CUmemorytype type, const void *host, CUdeviceptr dev, CUarray array, size_t x,
+			size_t y, size_t z, size_t lod, size_t pitch, size_t height, const struct shape *n)
 {
 	uint64_t bytes, slice;
 	*e = (struct side){ .x = x, .y = y, .z = z, .lod = lod, .pitch = pitch, .height = height };
@@ -50,7 +52,8 @@ static CUresult side_of(struct side *e, CUmemorytype type, const void *host, CUd
 	e->addr = type == CU_MEMORYTYPE_HOST ? (uint64_t)(uintptr_t)host : dev;
 	if (__builtin_mul_overflow(e->pitch, e->height, &slice) || __builtin_mul_overflow(slice, z, &slice) ||
 	    __builtin_mul_overflow(e->pitch, y, &bytes) || __builtin_add_overflow(slice, bytes, &bytes) ||
-	    __builtin_add_overflow(bytes, x, &bytes) || __builtin_add_overflow(e->addr, bytes, &e->addr) || !extent_of(e, n, &bytes))
+	    __builtin_add_overflow(bytes, x, &bytes) || __builtin_add_overflow(e->addr, bytes, &e->addr) ||
+	    !extent_of(e, n, &bytes))
 		return CUDA_ERROR_INVALID_VALUE;
 	e->end = agc_end_of(e->addr, bytes);
 	if (e->end.kind == AGC_E_BAD || (type == CU_MEMORYTYPE_DEVICE && e->end.kind == AGC_E_HOST))
@@ -60,11 +63,11 @@ static CUresult side_of(struct side *e, CUmemorytype type, const void *host, CUd
 
 static bool dense(const struct side *e, const struct shape *n)
 {
-	return e->end.kind != AGC_E_ARRAY && (n->rows == 1 || e->pitch == n->width) && (n->depth == 1 || e->height == n->rows) &&
-	       (n->depth == 1 || n->rows > 1 || e->pitch == n->width);
+	return e->end.kind != AGC_E_ARRAY && (n->rows == 1 || e->pitch == n->width) &&
+	       (n->depth == 1 || e->height == n->rows) && (n->depth == 1 || n->rows > 1 || e->pitch == n->width);
 }
 
-/* --- messages --------------------------------------------------------------------------------------------------------------- */
+/* --- messages ----------------------------------------------------------------------------------------------------- */
 
 static CUresult post_shaped(const struct side *d, const struct side *f, const struct shape *n, struct agc_stream *s)
 {
@@ -104,7 +107,7 @@ static CUresult post_shaped(const struct side *d, const struct side *f, const st
 	return agc_post(m);
 }
 
-/* --- pageable sides ------------------------------------------------------------------------------------------------------------ */
+/* --- pageable sides ----------------------------------------------------------------------------------------------- */
 
 static uint8_t *row_at(const struct side *e, uint64_t x, uint64_t y, uint64_t z)
 {
@@ -134,7 +137,9 @@ static CUresult staged_box(const struct side *d, const struct side *f, bool to_h
 	CUresult r = agc_stage_take(s, bytes, bytes, &at, &n), w;
 	if (n < bytes || (r && agc_ready()))
 		return r ? r : CUDA_ERROR_UNKNOWN;
-	struct side stage = { .end.kind = AGC_E_PINNED, .addr = (uint64_t)(uintptr_t)at, .pitch = box->width, .height = box->rows };
+	struct side stage = {
+		.end.kind = AGC_E_PINNED, .addr = (uint64_t)(uintptr_t)at, .pitch = box->width, .height = box->rows
+	};
 	if (!to_host) {
 		struct side to = moved(d, x, y, z);
 		for (uint64_t i = 0; i < box->rows; i++)
@@ -166,11 +171,12 @@ static CUresult staged_shape(const struct side *d, const struct side *f, const s
 	for (uint64_t z = 0; z < n->depth && r == CUDA_SUCCESS; z++)
 		for (uint64_t y = 0; y < n->rows && r == CUDA_SUCCESS; y += group)
 			for (uint64_t x = 0; x < n->width && r == CUDA_SUCCESS; x += cols) {
-				struct shape box = { n->width - x < cols ? n->width - x : cols, n->rows - y < group ? n->rows - y : group, 1 };
+				struct shape box = { n->width - x < cols ? n->width - x : cols,
+						     n->rows - y < group ? n->rows - y : group, 1 };
 				r = staged_box(d, f, to_host, x, y, z, &box, s);
 				first = first ? first : r;
 				if (r && !agc_ready() && !atomic_load(&agc_s.sticky))
-					r = CUDA_SUCCESS;        /* an earlier call's failure: reported, but the copy goes on */
+					r = CUDA_SUCCESS; /* an earlier call failed: told, but the copy goes on */
 			}
 	pthread_mutex_unlock(&s->stage.lock);
 	return first ? first : r;
@@ -209,11 +215,11 @@ static CUresult copy3d(const CUDA_MEMCPY3D *c, CUstream h, bool async, bool twod
 	struct shape n = { c->WidthInBytes, c->Height, twod ? 1 : c->Depth };
 	if (!n.width || !n.rows || !n.depth)
 		return CUDA_SUCCESS;
-	CUresult r = side_of(&d, c->dstMemoryType, c->dstHost, c->dstDevice, c->dstArray, c->dstXInBytes, c->dstY, c->dstZ, c->dstLOD, c->dstPitch,
-	                     twod ? 0 : c->dstHeight, &n);
+	CUresult r = side_of(&d, c->dstMemoryType, c->dstHost, c->dstDevice, c->dstArray, c->dstXInBytes, c->dstY,
+			     c->dstZ, c->dstLOD, c->dstPitch, twod ? 0 : c->dstHeight, &n);
 	if (r == CUDA_SUCCESS)
-		r = side_of(&f, c->srcMemoryType, c->srcHost, c->srcDevice, c->srcArray, c->srcXInBytes, c->srcY, c->srcZ, c->srcLOD, c->srcPitch,
-		            twod ? 0 : c->srcHeight, &n);
+		r = side_of(&f, c->srcMemoryType, c->srcHost, c->srcDevice, c->srcArray, c->srcXInBytes, c->srcY,
+			    c->srcZ, c->srcLOD, c->srcPitch, twod ? 0 : c->srcHeight, &n);
 	return r ? r : shaped(&d, &f, &n, s, async);
 }
 
@@ -222,10 +228,23 @@ static CUresult copy2d(const CUDA_MEMCPY2D *c, CUstream h, bool async)
 	if (!c)
 		return CUDA_ERROR_INVALID_VALUE;
 	CUDA_MEMCPY3D w = {
-		.srcXInBytes = c->srcXInBytes, .srcY = c->srcY, .srcMemoryType = c->srcMemoryType, .srcHost = c->srcHost, .srcDevice = c->srcDevice,
-		.srcArray = c->srcArray, .srcPitch = c->srcPitch, .dstXInBytes = c->dstXInBytes, .dstY = c->dstY, .dstMemoryType = c->dstMemoryType,
-		.dstHost = c->dstHost, .dstDevice = c->dstDevice, .dstArray = c->dstArray, .dstPitch = c->dstPitch,
-		.WidthInBytes = c->WidthInBytes, .Height = c->Height, .Depth = 1,
+		.srcXInBytes = c->srcXInBytes,
+		.srcY = c->srcY,
+		.srcMemoryType = c->srcMemoryType,
+		.srcHost = c->srcHost,
+		.srcDevice = c->srcDevice,
+		.srcArray = c->srcArray,
+		.srcPitch = c->srcPitch,
+		.dstXInBytes = c->dstXInBytes,
+		.dstY = c->dstY,
+		.dstMemoryType = c->dstMemoryType,
+		.dstHost = c->dstHost,
+		.dstDevice = c->dstDevice,
+		.dstArray = c->dstArray,
+		.dstPitch = c->dstPitch,
+		.WidthInBytes = c->WidthInBytes,
+		.Height = c->Height,
+		.Depth = 1,
 	};
 	return copy3d(&w, h, async, true);
 }
@@ -242,11 +261,29 @@ static CUresult copy3d_peer(const CUDA_MEMCPY3D_PEER *c, CUstream h, bool async)
 	if (!c)
 		return CUDA_ERROR_INVALID_VALUE;
 	CUDA_MEMCPY3D w = {
-		.srcXInBytes = c->srcXInBytes, .srcY = c->srcY, .srcZ = c->srcZ, .srcLOD = c->srcLOD, .srcMemoryType = c->srcMemoryType,
-		.srcHost = c->srcHost, .srcDevice = c->srcDevice, .srcArray = c->srcArray, .srcPitch = c->srcPitch, .srcHeight = c->srcHeight,
-		.dstXInBytes = c->dstXInBytes, .dstY = c->dstY, .dstZ = c->dstZ, .dstLOD = c->dstLOD, .dstMemoryType = c->dstMemoryType,
-		.dstHost = c->dstHost, .dstDevice = c->dstDevice, .dstArray = c->dstArray, .dstPitch = c->dstPitch, .dstHeight = c->dstHeight,
-		.WidthInBytes = c->WidthInBytes, .Height = c->Height, .Depth = c->Depth,
+		.srcXInBytes = c->srcXInBytes,
+		.srcY = c->srcY,
+		.srcZ = c->srcZ,
+		.srcLOD = c->srcLOD,
+		.srcMemoryType = c->srcMemoryType,
+		.srcHost = c->srcHost,
+		.srcDevice = c->srcDevice,
+		.srcArray = c->srcArray,
+		.srcPitch = c->srcPitch,
+		.srcHeight = c->srcHeight,
+		.dstXInBytes = c->dstXInBytes,
+		.dstY = c->dstY,
+		.dstZ = c->dstZ,
+		.dstLOD = c->dstLOD,
+		.dstMemoryType = c->dstMemoryType,
+		.dstHost = c->dstHost,
+		.dstDevice = c->dstDevice,
+		.dstArray = c->dstArray,
+		.dstPitch = c->dstPitch,
+		.dstHeight = c->dstHeight,
+		.WidthInBytes = c->WidthInBytes,
+		.Height = c->Height,
+		.Depth = c->Depth,
 	};
 	return copy3d(&w, h, async, false);
 }
@@ -254,10 +291,11 @@ static CUresult copy3d_peer(const CUDA_MEMCPY3D_PEER *c, CUstream h, bool async)
 CUresult call_cuMemcpy3DPeer(const CUDA_MEMCPY3D_PEER *c) { return copy3d_peer(c, NULL, false); }
 CUresult call_cuMemcpy3DPeerAsync(const CUDA_MEMCPY3D_PEER *c, CUstream h) { return copy3d_peer(c, h, true); }
 
-/* --- arrays, linear ------------------------------------------------------------------------------------------------------------- */
+/* --- arrays, linear ----------------------------------------------------------------------------------------------- */
 
 /* One row between an array (at byte offset) and memory. */
-static CUresult array_row(CUarray array, size_t offset, uint64_t addr, bool host, size_t bytes, bool to_array, CUstream h, bool async)
+static CUresult array_row(CUarray array, size_t offset, uint64_t addr, bool host, size_t bytes, bool to_array,
+			  CUstream h, bool async)
 {
 	CUDA_MEMCPY3D w = { .WidthInBytes = bytes, .Height = 1, .Depth = 1 };
 	CUmemorytype type = host ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
@@ -279,8 +317,14 @@ static CUresult array_row(CUarray array, size_t offset, uint64_t addr, bool host
 	return copy3d(&w, h, async, false);
 }
 
-CUresult call_cuMemcpyDtoA_v2(CUarray a, size_t off, CUdeviceptr src, size_t n) { return array_row(a, off, src, false, n, true, NULL, false); }
-CUresult call_cuMemcpyAtoD_v2(CUdeviceptr dst, CUarray a, size_t off, size_t n) { return array_row(a, off, dst, false, n, false, NULL, false); }
+CUresult call_cuMemcpyDtoA_v2(CUarray a, size_t off, CUdeviceptr src, size_t n)
+{
+	return array_row(a, off, src, false, n, true, NULL, false);
+}
+CUresult call_cuMemcpyAtoD_v2(CUdeviceptr dst, CUarray a, size_t off, size_t n)
+{
+	return array_row(a, off, dst, false, n, false, NULL, false);
+}
 CUresult call_cuMemcpyHtoA_v2(CUarray a, size_t off, const void *src, size_t n)
 {
 	return array_row(a, off, (uint64_t)(uintptr_t)src, true, n, true, NULL, false);
@@ -300,12 +344,19 @@ CUresult call_cuMemcpyAtoHAsync_v2(void *dst, CUarray a, size_t off, size_t n, C
 
 CUresult call_cuMemcpyAtoA_v2(CUarray dst, size_t dst_off, CUarray src, size_t src_off, size_t n)
 {
-	CUDA_MEMCPY3D w = { .WidthInBytes = n, .Height = 1, .Depth = 1, .dstMemoryType = CU_MEMORYTYPE_ARRAY, .dstArray = dst,
-		.dstXInBytes = dst_off, .srcMemoryType = CU_MEMORYTYPE_ARRAY, .srcArray = src, .srcXInBytes = src_off };
+	CUDA_MEMCPY3D w = { .WidthInBytes = n,
+			    .Height = 1,
+			    .Depth = 1,
+			    .dstMemoryType = CU_MEMORYTYPE_ARRAY,
+			    .dstArray = dst,
+			    .dstXInBytes = dst_off,
+			    .srcMemoryType = CU_MEMORYTYPE_ARRAY,
+			    .srcArray = src,
+			    .srcXInBytes = src_off };
 	return copy3d(&w, NULL, false, false);
 }
 
-/* --- linear ------------------------------------------------------------------------------------------------------------------------ */
+/* --- linear ------------------------------------------------------------------------------------------------------- */
 
 enum want { ANY, IN_WINDOW };
 
@@ -317,20 +368,42 @@ static CUresult linear(uint64_t dst, enum want d, uint64_t src, enum want f, siz
 		return CUDA_ERROR_INVALID_HANDLE;
 	if (bytes == 0)
 		return CUDA_SUCCESS;
-	if ((d == IN_WINDOW && !agc_in_window((void *)(uintptr_t)dst, bytes)) || (f == IN_WINDOW && !agc_in_window((void *)(uintptr_t)src, bytes)))
+	if ((d == IN_WINDOW && !agc_in_window((void *)(uintptr_t)dst, bytes)) ||
+	    (f == IN_WINDOW && !agc_in_window((void *)(uintptr_t)src, bytes)))
 		return CUDA_ERROR_INVALID_VALUE;
 	return agc_copy(dst, src, bytes, s, async);
 }
 
 #define U(p) ((uint64_t)(uintptr_t)(p))
 CUresult call_cuMemcpy(CUdeviceptr d, CUdeviceptr s, size_t n) { return linear(d, ANY, s, ANY, n, NULL, false); }
-CUresult call_cuMemcpyAsync(CUdeviceptr d, CUdeviceptr s, size_t n, CUstream h) { return linear(d, ANY, s, ANY, n, h, true); }
-CUresult call_cuMemcpyHtoD_v2(CUdeviceptr d, const void *s, size_t n) { return linear(d, IN_WINDOW, U(s), ANY, n, NULL, false); }
-CUresult call_cuMemcpyHtoDAsync_v2(CUdeviceptr d, const void *s, size_t n, CUstream h) { return linear(d, IN_WINDOW, U(s), ANY, n, h, true); }
-CUresult call_cuMemcpyDtoH_v2(void *d, CUdeviceptr s, size_t n) { return linear(U(d), ANY, s, IN_WINDOW, n, NULL, false); }
-CUresult call_cuMemcpyDtoHAsync_v2(void *d, CUdeviceptr s, size_t n, CUstream h) { return linear(U(d), ANY, s, IN_WINDOW, n, h, true); }
-CUresult call_cuMemcpyDtoD_v2(CUdeviceptr d, CUdeviceptr s, size_t n) { return linear(d, IN_WINDOW, s, IN_WINDOW, n, NULL, true); }
-CUresult call_cuMemcpyDtoDAsync_v2(CUdeviceptr d, CUdeviceptr s, size_t n, CUstream h) { return linear(d, IN_WINDOW, s, IN_WINDOW, n, h, true); }
+CUresult call_cuMemcpyAsync(CUdeviceptr d, CUdeviceptr s, size_t n, CUstream h)
+{
+	return linear(d, ANY, s, ANY, n, h, true);
+}
+CUresult call_cuMemcpyHtoD_v2(CUdeviceptr d, const void *s, size_t n)
+{
+	return linear(d, IN_WINDOW, U(s), ANY, n, NULL, false);
+}
+CUresult call_cuMemcpyHtoDAsync_v2(CUdeviceptr d, const void *s, size_t n, CUstream h)
+{
+	return linear(d, IN_WINDOW, U(s), ANY, n, h, true);
+}
+CUresult call_cuMemcpyDtoH_v2(void *d, CUdeviceptr s, size_t n)
+{
+	return linear(U(d), ANY, s, IN_WINDOW, n, NULL, false);
+}
+CUresult call_cuMemcpyDtoHAsync_v2(void *d, CUdeviceptr s, size_t n, CUstream h)
+{
+	return linear(U(d), ANY, s, IN_WINDOW, n, h, true);
+}
+CUresult call_cuMemcpyDtoD_v2(CUdeviceptr d, CUdeviceptr s, size_t n)
+{
+	return linear(d, IN_WINDOW, s, IN_WINDOW, n, NULL, true);
+}
+CUresult call_cuMemcpyDtoDAsync_v2(CUdeviceptr d, CUdeviceptr s, size_t n, CUstream h)
+{
+	return linear(d, IN_WINDOW, s, IN_WINDOW, n, h, true);
+}
 
 CUresult call_cuMemcpyPeerAsync(CUdeviceptr d, CUcontext dctx, CUdeviceptr s, CUcontext sctx, size_t n, CUstream h)
 {
@@ -344,10 +417,11 @@ CUresult call_cuMemcpyPeer(CUdeviceptr d, CUcontext dctx, CUdeviceptr s, CUconte
 	return call_cuMemcpyPeerAsync(d, dctx, s, sctx, n, NULL);
 }
 
-CUresult call_cuMemcpyBatchAsync_v2(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs,
-                                    size_t *attr_index, size_t nattrs, CUstream h)
+CUresult call_cuMemcpyBatchAsync_v2(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count,
+				    CUmemcpyAttributes *attrs, size_t *attr_index, size_t nattrs, CUstream h)
 {
-	if (!dsts || !srcs || !sizes || !count || !attrs || !attr_index || !nattrs || nattrs > count || attr_index[0] != 0)
+	if (!dsts || !srcs || !sizes || !count || !attrs || !attr_index || !nattrs || nattrs > count ||
+	    attr_index[0] != 0)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (h == NULL || h == CU_STREAM_LEGACY)
 		return CUDA_ERROR_INVALID_VALUE;         /* documented: not the legacy stream */
@@ -359,10 +433,11 @@ CUresult call_cuMemcpyBatchAsync_v2(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t
 	return CUDA_SUCCESS;
 }
 
-/* --- sets --------------------------------------------------------------------------------------------------------------------------- */
+/* --- sets --------------------------------------------------------------------------------------------------------- */
 
 /* A synchronous set of memory the host can see is over when the call returns; of device memory it need not be. */
-static CUresult set(CUdeviceptr d, size_t pitch, size_t width, size_t height, uint32_t value, uint32_t elem, CUstream h, bool async)
+static CUresult set(CUdeviceptr d, size_t pitch, size_t width, size_t height, uint32_t value, uint32_t elem,
+		    CUstream h, bool async)
 {
 	AGC_CURRENT();
 	struct agc_stream *s = agc_stream_of(h);
@@ -372,13 +447,24 @@ static CUresult set(CUdeviceptr d, size_t pitch, size_t width, size_t height, ui
 	return r || async || !agc_is_host((void *)(uintptr_t)d) ? r : agc_stream_sync(s);
 }
 
-#define SETS(bits, type) \
-	CUresult call_cuMemsetD##bits##_v2(CUdeviceptr d, type v, size_t n) { return set(d, 0, n, 1, v, bits / 8, NULL, false); } \
-	CUresult call_cuMemsetD##bits##Async(CUdeviceptr d, type v, size_t n, CUstream h) { return set(d, 0, n, 1, v, bits / 8, h, true); } \
-	CUresult call_cuMemsetD2D##bits##_v2(CUdeviceptr d, size_t pitch, type v, size_t w, size_t rows) \
-	{ return set(d, pitch, w, rows, v, bits / 8, NULL, false); } \
-	CUresult call_cuMemsetD2D##bits##Async(CUdeviceptr d, size_t pitch, type v, size_t w, size_t rows, CUstream h) \
-	{ return set(d, pitch, w, rows, v, bits / 8, h, true); }
+#define SETS(bits, type)                                                                                             \
+	CUresult call_cuMemsetD##bits##_v2(CUdeviceptr d, type v, size_t n)                                          \
+	{                                                                                                            \
+		return set(d, 0, n, 1, v, bits / 8, NULL, false);                                                    \
+	}                                                                                                            \
+	CUresult call_cuMemsetD##bits##Async(CUdeviceptr d, type v, size_t n, CUstream h)                            \
+	{                                                                                                            \
+		return set(d, 0, n, 1, v, bits / 8, h, true);                                                        \
+	}                                                                                                            \
+	CUresult call_cuMemsetD2D##bits##_v2(CUdeviceptr d, size_t pitch, type v, size_t w, size_t rows)             \
+	{                                                                                                            \
+		return set(d, pitch, w, rows, v, bits / 8, NULL, false);                                             \
+	}                                                                                                            \
+	CUresult call_cuMemsetD2D##bits##Async(CUdeviceptr d, size_t pitch, type v, size_t w, size_t rows,           \
+					       CUstream h)                                                           \
+	{                                                                                                            \
+		return set(d, pitch, w, rows, v, bits / 8, h, true);                                                 \
+	}
 SETS(8, unsigned char)
 SETS(16, unsigned short)
 SETS(32, unsigned int)

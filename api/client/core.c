@@ -1,8 +1,9 @@
 /* core.c - one core per process: agc_table() finds the table that serves all copies of our libraries.
  *
- * The first copy that is asked maps the page at AGC_CORE_PAGE (MAP_FIXED_NOREPLACE decides the race) and publishes its table there; the
- * page is never unmapped.  A forked child inherits page and code, so the table stays right; whether its session may be used is session.c's.
- * The publishing copy pins its own object, so that dlclose of a plugin does not take the core away from the others.
+ * The first copy that is asked maps the page at AGC_CORE_PAGE (MAP_FIXED_NOREPLACE decides the race) and publishes
+ * its table there; the page is never unmapped.  A forked child inherits page and code, so the table stays right;
+ * whether its session may be used is session.c's. The publishing copy pins its own object, so that dlclose of a
+ * plugin does not take the core away from the others.
  */
 #include "internal.h"
 
@@ -42,7 +43,8 @@ static void pin(void)
 {
 	Dl_info info;
 	if (dladdr((const void *)&agc_own_table, &info) && info.dli_fname && info.dli_fname[0])
-		(void)dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);   /* the main program: already permanent */
+		(void)dlopen(info.dli_fname,
+			     RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE); /* the main program: already permanent */
 }
 
 static const struct ag_driver *publish(struct agc_core_page *page)

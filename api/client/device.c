@@ -1,4 +1,5 @@
-/* device.c - devices and versions, answered from the snapshot in the shared segment; errors' names; cuInit and cuGetProcAddress.
+/* device.c - devices and versions, answered from the snapshot in the shared segment; errors' names; cuInit and
+ * cuGetProcAddress.
  *
  * A session has its window on one device, so a program sees one device, number 0.
  */
@@ -17,7 +18,14 @@ static const struct ag_device_info *info_of(CUdevice dev)
 	return dev == 0 ? &agc_s.shm->device[0] : NULL;
 }
 
-#define DEVICE(i, dev) const struct ag_device_info *i; do { AGC_READY(); i = info_of(dev); if (!i) return CUDA_ERROR_INVALID_DEVICE; } while (0)
+#define DEVICE(i, dev)                                                                                               \
+	const struct ag_device_info *i;                                                                              \
+	do {                                                                                                         \
+		AGC_READY();                                                                                         \
+		i = info_of(dev);                                                                                    \
+		if (!i)                                                                                              \
+			return CUDA_ERROR_INVALID_DEVICE;                                                            \
+	} while (0)
 
 CUresult call_cuInit(unsigned flags)
 {
@@ -25,7 +33,8 @@ CUresult call_cuInit(unsigned flags)
 		return CUDA_ERROR_INVALID_VALUE;
 	const char *visible = getenv("CUDA_VISIBLE_DEVICES");
 	/* As with NVIDIA's driver, an empty list or one that begins with an unknown device hides all. */
-	if (visible && (!*visible || (strncmp(visible, "GPU-", 4) && strncmp(visible, "MIG-", 4) && strtol(visible, NULL, 10) != 0)))
+	if (visible && (!*visible || (strncmp(visible, "GPU-", 4) && strncmp(visible, "MIG-", 4) &&
+				      strtol(visible, NULL, 10) != 0)))
 		return CUDA_ERROR_NO_DEVICE;
 	return agc_connect();
 }
@@ -89,7 +98,8 @@ CUresult call_cuDeviceTotalMem_v2(size_t *bytes, CUdevice dev)
 static bool own_attribute(int *value, CUdevice_attribute a)
 {
 	switch (a) {
-	case CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM:        /* registered memory outside the window has no device address */
+	case CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM: /* registered memory outside the window has
+									     no device address */
 	case CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS:
 	case CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES:
 	case CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_SUPPORTED:
@@ -149,10 +159,12 @@ CUresult call_cuDeviceGetProperties(CUdevprop *p, CUdevice dev)
 		return CUDA_ERROR_INVALID_VALUE;
 	*p = (CUdevprop){
 		.maxThreadsPerBlock = i->attr[CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK],
-		.maxThreadsDim = { i->attr[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X], i->attr[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y],
-		                   i->attr[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z] },
-		.maxGridSize = { i->attr[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X], i->attr[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y],
-		                 i->attr[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z] },
+		.maxThreadsDim = { i->attr[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X],
+				   i->attr[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y],
+				   i->attr[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z] },
+		.maxGridSize = { i->attr[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X],
+				 i->attr[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y],
+				 i->attr[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z] },
 		.sharedMemPerBlock = i->attr[CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK],
 		.totalConstantMemory = i->attr[CU_DEVICE_ATTRIBUTE_TOTAL_CONSTANT_MEMORY],
 		.SIMDWidth = i->attr[CU_DEVICE_ATTRIBUTE_WARP_SIZE],
@@ -170,7 +182,8 @@ CUresult call_cuDeviceGetPCIBusId(char *text, int len, CUdevice dev)
 	if (!text || len <= 0)
 		return CUDA_ERROR_INVALID_VALUE;
 	int n = snprintf(text, (size_t)len, "%04x:%02x:%02x.0", i->attr[CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID] & 0xffff,
-	                 i->attr[CU_DEVICE_ATTRIBUTE_PCI_BUS_ID] & 0xff, i->attr[CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID] & 0xff);
+			 i->attr[CU_DEVICE_ATTRIBUTE_PCI_BUS_ID] & 0xff,
+			 i->attr[CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID] & 0xff);
 	return n < len ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
@@ -193,7 +206,7 @@ CUresult call_cuDeviceGetByPCIBusId(CUdevice *dev, const char *text)
 	return CUDA_SUCCESS;
 }
 
-/* --- errors -------------------------------------------------------------------------------------------------------------- */
+/* --- errors ------------------------------------------------------------------------------------------------------- */
 
 CUresult call_cuGetErrorName(CUresult error, const char **text)
 {
@@ -213,12 +226,14 @@ CUresult call_cuGetErrorString(CUresult error, const char **text)
 	return e ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
-/* --- entry points ----------------------------------------------------------------------------------------------------------- */
+/* --- entry points ------------------------------------------------------------------------------------------------- */
 
-CUresult call_cuGetProcAddress_v2(const char *symbol, void **fn, int version, cuuint64_t flags, CUdriverProcAddressQueryResult *status)
+CUresult call_cuGetProcAddress_v2(const char *symbol, void **fn, int version, cuuint64_t flags,
+				  CUdriverProcAddressQueryResult *status)
 {
 	CUdriverProcAddressQueryResult why = CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
-	if (!symbol || !fn || flags & ~(cuuint64_t)(CU_GET_PROC_ADDRESS_LEGACY_STREAM | CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM))
+	if (!symbol || !fn ||
+	    flags & ~(cuuint64_t)(CU_GET_PROC_ADDRESS_LEGACY_STREAM | CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM))
 		return CUDA_ERROR_INVALID_VALUE;
 	*fn = agc_proc_find(&agc_own_table, symbol, version, flags, &why);
 	if (*fn)

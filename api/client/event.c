@@ -1,5 +1,5 @@
-/* event.c - events.  Query and synchronise look at the event's own word in window host memory, where event_record stores a number in
- * stream order; only elapsed time and cross-stream waits need the worker.
+/* event.c - events.  Query and synchronise look at the event's own word in window host memory, where event_record
+ * stores a number in stream order; only elapsed time and cross-stream waits need the worker.
  */
 #include "internal.h"
 
@@ -16,7 +16,14 @@ struct event {
 	pthread_mutex_t lock;
 };
 
-#define EVENT(e, h) struct event *e; do { AGC_READY(); e = agc_id_state(AG_K_EVENT, h, NULL); if (!e) return CUDA_ERROR_INVALID_HANDLE; } while (0)
+#define EVENT(e, h)                                                                                                  \
+	struct event *e;                                                                                             \
+	do {                                                                                                         \
+		AGC_READY();                                                                                         \
+		e = agc_id_state(AG_K_EVENT, h, NULL);                                                               \
+		if (!e)                                                                                              \
+			return CUDA_ERROR_INVALID_HANDLE;                                                            \
+	} while (0)
 
 CUresult call_cuEventCreate(CUevent *out, unsigned flags)
 {
@@ -63,8 +70,8 @@ CUresult call_cuEventDestroy_v2(CUevent h)
 	return r;
 }
 
-/* The word the next record stores to.  A record on another stream that may still be under way could store its older number after the new
- * one, so it keeps its word to itself. */
+/* The word the next record stores to.  A record on another stream that may still be under way could store its older
+ * number after the new one, so it keeps its word to itself. */
 static bool fresh_word(struct event *e, ag_id stream)
 {
 	if (e->word && (*e->word >= e->value || e->stream == stream))

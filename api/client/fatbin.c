@@ -1,9 +1,10 @@
 /* fatbin.c - from whatever a module can be loaded from to the PTX that will be guarded.
  *
- * Accepted: PTX text; a fat binary, bare or behind nvcc's wrapper (version 1, or 2 for programs linked with -rdc=true, whose relocatable
- * pieces are listed there); a linked image of ours (link.c).  Of each fat binary the one PTX entry is taken that suits the device best.
- * Machine code is never loaded: without PTX the answer is CUDA_ERROR_NO_BINARY_FOR_GPU and one line that says what to do.
- * Every read inside a fat binary is bounded by the size its header states (or the caller's, when smaller).
+ * Accepted: PTX text; a fat binary, bare or behind nvcc's wrapper (version 1, or 2 for programs linked with
+ * -rdc=true, whose relocatable pieces are listed there); a linked image of ours (link.c).  Of each fat binary the one
+ * PTX entry is taken that suits the device best. Machine code is never loaded: without PTX the answer is
+ * CUDA_ERROR_NO_BINARY_FOR_GPU and one line that says what to do. Every read inside a fat binary is bounded by the
+ * size its header states (or the caller's, when smaller).
  */
 #include "fatbin.h"
 
@@ -96,7 +97,8 @@ static CUresult unpack(const struct entry *e, const uint8_t *payload, struct agc
 	return r;
 }
 
-/* How well PTX for e suits sm; 0 not at all.  Plain PTX runs on its own and later devices, `a` on its own only, `f` within its family. */
+/* How well PTX for e suits sm; 0 not at all.  Plain PTX runs on its own and later devices, `a` on its own only, `f`
+ * within its family. */
 static unsigned rank(const struct entry *e, unsigned sm)
 {
 	if (e->kind != KIND_PTX || e->sm > sm)
@@ -123,7 +125,8 @@ static CUresult from_fatbin(const uint8_t *p, size_t size, unsigned sm, struct a
 	const uint8_t *at = p + h.header_bytes, *end = at + h.bytes;
 	while ((size_t)(end - at) >= sizeof e) {
 		memcpy(&e, at, sizeof e);
-		if (e.header_bytes < sizeof e || e.header_bytes > (size_t)(end - at) || e.payload > (size_t)(end - at) - e.header_bytes)
+		if (e.header_bytes < sizeof e || e.header_bytes > (size_t)(end - at) ||
+		    e.payload > (size_t)(end - at) - e.header_bytes)
 			return CUDA_ERROR_INVALID_IMAGE;
 		if (e.kind == KIND_PTX || e.kind == KIND_ELF)
 			other = true;
@@ -229,7 +232,8 @@ CUresult agc_image_pieces(const void *image, size_t size, unsigned sm, struct ag
 	*out = (struct agc_pieces){ NULL, 0, false };
 	CUresult r = classify(image, size, sm, out);
 	if (r == CUDA_ERROR_NO_BINARY_FOR_GPU)
-		agc_log("a module has machine code but no PTX for sm_%u: build it with -gencode arch=compute_%u,code=compute_%u (or -arch=sm_%u)",
-		        sm, sm, sm, sm);
+		agc_log("a module has machine code but no PTX for sm_%u: build it with -gencode "
+			"arch=compute_%u,code=compute_%u (or -arch=sm_%u)",
+			sm, sm, sm, sm);
 	return r;
 }

@@ -1,4 +1,5 @@
-/* fatbin.h - images of modules; struct agc_pieces is in internal.h.  Also the form of our own linked images (link.c writes it). */
+/* fatbin.h - images of modules; struct agc_pieces is in internal.h.  Also the form of our own linked images (link.c
+ * writes it). */
 #ifndef AGC_FATBIN_H
 #define AGC_FATBIN_H
 

@@ -1,5 +1,5 @@
-/* func.c - attributes of functions and kernels, and occupancy.  Attributes come from what module_prepare said; only those that a program
- * may change go to the worker.
+/* func.c - attributes of functions and kernels, and occupancy.  Attributes come from what module_prepare said; only
+ * those that a program may change go to the worker.
  */
 #include "internal.h"
 
@@ -85,8 +85,22 @@ static CUresult param_info(const struct agc_function *f, size_t i, size_t *offse
 	return CUDA_SUCCESS;
 }
 
-#define FUNCTION(f, h) struct agc_function *f; do { AGC_CURRENT(); CUresult r_ = agc_function_of(h, &f); if (r_) return r_; } while (0)
-#define KERNEL(f, h) struct agc_function *f; do { AGC_READY(); f = agc_id_state(AG_K_KERNEL, h, NULL); if (!f) return CUDA_ERROR_INVALID_HANDLE; } while (0)
+#define FUNCTION(f, h)                                                                                               \
+	struct agc_function *f;                                                                                      \
+	do {                                                                                                         \
+		AGC_CURRENT();                                                                                       \
+		CUresult r_ = agc_function_of(h, &f);                                                                \
+		if (r_)                                                                                              \
+			return r_;                                                                                   \
+	} while (0)
+#define KERNEL(f, h)                                                                                                 \
+	struct agc_function *f;                                                                                      \
+	do {                                                                                                         \
+		AGC_READY();                                                                                         \
+		f = agc_id_state(AG_K_KERNEL, h, NULL);                                                              \
+		if (!f)                                                                                              \
+			return CUDA_ERROR_INVALID_HANDLE;                                                            \
+	} while (0)
 
 CUresult call_cuFuncGetAttribute(int *out, CUfunction_attribute a, CUfunction h)
 {
@@ -104,14 +118,16 @@ CUresult call_cuFuncSetCacheConfig(CUfunction h, CUfunc_cache config)
 {
 	FUNCTION(f, h);
 	(void)f;
-	return (unsigned)config > CU_FUNC_CACHE_PREFER_EQUAL ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;   /* a preference only */
+	return (unsigned)config > CU_FUNC_CACHE_PREFER_EQUAL ? CUDA_ERROR_INVALID_VALUE
+							     : CUDA_SUCCESS; /* a preference only */
 }
 
 CUresult call_cuFuncSetSharedMemConfig(CUfunction h, CUsharedconfig config)
 {
 	FUNCTION(f, h);
 	(void)f;
-	return (unsigned)config > CU_SHARED_MEM_CONFIG_EIGHT_BYTE_BANK_SIZE ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;   /* no effect since 5.0 */
+	return (unsigned)config > CU_SHARED_MEM_CONFIG_EIGHT_BYTE_BANK_SIZE ? CUDA_ERROR_INVALID_VALUE
+									    : CUDA_SUCCESS; /* no effect since 5.0 */
 }
 
 CUresult call_cuFuncGetModule(CUmodule *out, CUfunction h)
@@ -182,12 +198,12 @@ CUresult call_cuKernelGetParamInfo(CUkernel h, size_t i, size_t *offset, size_t 
 	return param_info(f, i, offset, size);
 }
 
-/* --- occupancy -------------------------------------------------------------------------------------------------------------- */
+/* --- occupancy ---------------------------------------------------------------------------------------------------- */
 
 enum { ACTIVE_BLOCKS = 0, BLOCK_SIZE = 1, DYNAMIC_SHARED = 2 };
 
-static CUresult occupancy(const struct agc_function *f, uint32_t what, uint64_t shared, int block, int blocks, unsigned flags,
-                          struct rep_occupancy *rep)
+static CUresult occupancy(const struct agc_function *f, uint32_t what, uint64_t shared, int block, int blocks,
+			  unsigned flags, struct rep_occupancy *rep)
 {
 	struct msg_occupancy *m = agc_begin(AG_OP_occupancy, sizeof *m, 0);
 	if (!m)
@@ -212,7 +228,8 @@ CUresult agc_active_blocks(const struct agc_function *f, int block, size_t share
 	return r;
 }
 
-CUresult call_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfunction h, int block, size_t shared, unsigned flags)
+CUresult call_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfunction h, int block,
+								   size_t shared, unsigned flags)
 {
 	struct rep_occupancy rep;
 	FUNCTION(f, h);
@@ -226,7 +243,8 @@ CUresult call_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, 
 
 CUresult call_cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction h, int block, size_t shared)
 {
-	return call_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, h, block, shared, CU_OCCUPANCY_DEFAULT);
+	return call_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, h, block, shared,
+									 CU_OCCUPANCY_DEFAULT);
 }
 
 CUresult call_cuOccupancyAvailableDynamicSMemPerBlock(size_t *bytes, CUfunction h, int blocks, int block)
@@ -242,10 +260,12 @@ CUresult call_cuOccupancyAvailableDynamicSMemPerBlock(size_t *bytes, CUfunction 
 }
 
 /* Shared memory depends on the block size through a function of the program, so the search over block sizes is here. */
-static CUresult search(const struct agc_function *f, int *grid, int *best_block, CUoccupancyB2DSize size_of, int limit, unsigned flags)
+static CUresult search(const struct agc_function *f, int *grid, int *best_block, CUoccupancyB2DSize size_of,
+		       int limit, unsigned flags)
 {
 	const int32_t *a = agc_s.shm->device[0].attr;
-	int most = f->max_threads ? (int)f->max_threads : a[CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK], warp = a[CU_DEVICE_ATTRIBUTE_WARP_SIZE];
+	int most = f->max_threads ? (int)f->max_threads : a[CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK],
+	    warp = a[CU_DEVICE_ATTRIBUTE_WARP_SIZE];
 	int best = 0, top = a[CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR];
 	if (limit > 0 && limit < most)
 		most = limit;
@@ -267,8 +287,9 @@ static CUresult search(const struct agc_function *f, int *grid, int *best_block,
 	return CUDA_SUCCESS;
 }
 
-CUresult call_cuOccupancyMaxPotentialBlockSizeWithFlags(int *grid, int *block, CUfunction h, CUoccupancyB2DSize size_of, size_t shared, int limit,
-                                                        unsigned flags)
+CUresult call_cuOccupancyMaxPotentialBlockSizeWithFlags(int *grid, int *block, CUfunction h,
+							CUoccupancyB2DSize size_of, size_t shared, int limit,
+							unsigned flags)
 {
 	struct rep_occupancy rep;
 	FUNCTION(f, h);
@@ -284,7 +305,9 @@ CUresult call_cuOccupancyMaxPotentialBlockSizeWithFlags(int *grid, int *block, C
 	return r;
 }
 
-CUresult call_cuOccupancyMaxPotentialBlockSize(int *grid, int *block, CUfunction h, CUoccupancyB2DSize size_of, size_t shared, int limit)
+CUresult call_cuOccupancyMaxPotentialBlockSize(int *grid, int *block, CUfunction h, CUoccupancyB2DSize size_of,
+					       size_t shared, int limit)
 {
-	return call_cuOccupancyMaxPotentialBlockSizeWithFlags(grid, block, h, size_of, shared, limit, CU_OCCUPANCY_DEFAULT);
+	return call_cuOccupancyMaxPotentialBlockSizeWithFlags(grid, block, h, size_of, shared, limit,
+							      CU_OCCUPANCY_DEFAULT);
 }

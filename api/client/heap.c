@@ -1,5 +1,6 @@
-/* heap.c - the memory behind malloc and free in kernels: a block of the program's own device memory, described in the first host page
- * (guard.h, struct guard_heap).  Made when the first module that allocates is loaded; its size is CU_LIMIT_MALLOC_HEAP_SIZE until then.
+/* heap.c - the memory behind malloc and free in kernels: a block of the program's own device memory, described in the
+ * first host page (guard.h, struct guard_heap).  Made when the first module that allocates is loaded; its size is
+ * CU_LIMIT_MALLOC_HEAP_SIZE until then.
  */
 #include "internal.h"
 

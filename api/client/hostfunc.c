@@ -1,7 +1,8 @@
 /* hostfunc.c - functions of the program that run in stream order: cuLaunchHostFunc and cuStreamAddCallback.
  *
- * The worker stores a ticket in a word when the stream gets there and holds the stream's later messages back until hostfunc_done.  One
- * thread of ours, started with the first function, watches the words of all pending functions and runs each as its ticket appears.
+ * The worker stores a ticket in a word when the stream gets there and holds the stream's later messages back until
+ * hostfunc_done.  One thread of ours, started with the first function, watches the words of all pending functions and
+ * runs each as its ticket appears.
  */
 #include "internal.h"
 
@@ -110,7 +111,8 @@ static CUresult submit(CUstream h, CUhostFn fn, CUstreamCallback callback, void 
 	AGC_CURRENT();
 	struct agc_stream *s = agc_stream_of(h);
 	if (s && agc_captured(s->id)) {
-		agc_log("a host function in a capture is not supported: replays would hold up the GPU for other clients");
+		agc_log("a host function in a capture is not supported: replays would hold up the GPU for other "
+			"clients");
 		return CUDA_ERROR_NOT_SUPPORTED;
 	}
 	struct pending *p = calloc(1, sizeof *p);

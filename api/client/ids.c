@@ -1,7 +1,7 @@
 /* ids.c - the client's half of object ids: which indexes are free, and the client-side state behind each handle.
  *
- * Ids are chosen here (wire.h): the index from the kind's free list, the generation one more than the index's last.  Looking up a handle
- * takes no lock: entries live in chunks that never move, and a generation that fits is enough.
+ * Ids are chosen here (wire.h): the index from the kind's free list, the generation one more than the index's last.
+ * Looking up a handle takes no lock: entries live in chunks that never move, and a generation that fits is enough.
  */
 #include "internal.h"
 
@@ -22,7 +22,8 @@ static struct table tables[AG_K_COUNT] = { [0 ... AG_K_COUNT - 1] = { .lock = PT
 
 static struct entry *entry_at(struct table *t, uint32_t index)
 {
-	struct entry *c = index / CHUNK < CHUNKS ? atomic_load_explicit(&t->chunk[index / CHUNK], memory_order_acquire) : NULL;
+	struct entry *c =
+		index / CHUNK < CHUNKS ? atomic_load_explicit(&t->chunk[index / CHUNK], memory_order_acquire) : NULL;
 	return c ? &c[index % CHUNK] : NULL;
 }
 
@@ -69,7 +70,10 @@ static struct entry *live_entry(enum ag_kind kind, ag_id id)
 	if (AG_ID_KIND(id) != (unsigned)kind)
 		return NULL;
 	struct entry *e = entry_at(&tables[kind], AG_ID_INDEX(id));
-	return e && atomic_load_explicit(&e->live, memory_order_acquire) && atomic_load_explicit(&e->gen, memory_order_acquire) == AG_ID_GEN(id) ? e : NULL;
+	return e && atomic_load_explicit(&e->live, memory_order_acquire) &&
+			       atomic_load_explicit(&e->gen, memory_order_acquire) == AG_ID_GEN(id)
+		       ? e
+		       : NULL;
 }
 
 void *agc_id_state(enum ag_kind kind, const void *handle, bool *valid)

@@ -1,11 +1,11 @@
 /* internal.h - what the client's hand-written parts share beyond client.h.
  *
- * LOCKS, in the order they may be taken: connect (session.c) > context (context.c) > module (module.c) > stage (copy.c, one per stream)
- * > memory (memory.c) > ids (ids.c) > producer (ring.c, held from agc_begin to agc_post/agc_call).  Waiting for the worker is allowed under
- * all of them except ids and producer.
+ * LOCKS, in the order they may be taken: connect (session.c) > context (context.c) > module (module.c) > stage
+ * (copy.c, one per stream) > memory (memory.c) > ids (ids.c) > producer (ring.c, held from agc_begin to
+ * agc_post/agc_call).  Waiting for the worker is allowed under all of them except ids and producer.
  *
- * NUMBERS.  Every message has a number, 1 and up, in ring order.  A completion word holds the number of the latest message known to be
- * done on its stream, so that "is this done" is a comparison.
+ * NUMBERS.  Every message has a number, 1 and up, in ring order.  A completion word holds the number of the latest
+ * message known to be done on its stream, so that "is this done" is a comparison.
  */
 #ifndef AGC_INTERNAL_H
 #define AGC_INTERNAL_H
@@ -19,7 +19,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* --- session (session.c) ------------------------------------------------------------------------------------------------ */
+/* --- session (session.c) ------------------------------------------------------------------------------------------ */
 
 enum agc_state { AGC_NEW, AGC_LIVE, AGC_DEAD, AGC_FORKED };
 
@@ -77,10 +77,11 @@ bool agc_alive(unsigned ms);
 bool agc_take_hostfd(uint64_t addr, uint64_t bytes);
 bool agc_is_host(const void *p);         /* window host memory */
 
-/* --- ring (ring.c) ------------------------------------------------------------------------------------------------------ */
+/* --- ring (ring.c) ------------------------------------------------------------------------------------------------ */
 
-uint64_t agc_number(void);               /* number the message begun will have; between agc_begin and agc_post/agc_call */
-void agc_post_quietly(void *msg);        /* agc_post by a thread of ours: an earlier failure is left for the program's next call */
+uint64_t agc_number(void); /* number the message begun will have; between agc_begin and agc_post/agc_call */
+void agc_post_quietly(
+	void *msg); /* agc_post by a thread of ours: an earlier failure is left for the program's next call */
 CUresult agc_take_async_error(void);     /* what failed since last asked */
 void agc_ring_reset(void);               /* new session */
 uint64_t agc_ticks(void);                /* cheap clock for rate limits, about 1 to 5 per nanosecond */
@@ -94,7 +95,7 @@ static inline void agc_pause(void)
 void agc_futex_wait(const volatile void *word, uint32_t value, uint64_t ns);
 void agc_futex_wake(_Atomic uint32_t *word);
 
-/* --- streams (stream.c) --------------------------------------------------------------------------------------------------- */
+/* --- streams (stream.c) ------------------------------------------------------------------------------------------- */
 
 /* Two halves of window host memory through which pageable copies of one stream pass. */
 struct agc_stage {
@@ -106,7 +107,8 @@ struct agc_stage {
 	uint64_t fence[2];                   /* number up to which the half is in use */
 };
 
-/* A stream's client side.  Never unmapped: recycled with its id, so that a stale pointer reads a stream, if the wrong one. */
+/* A stream's client side.  Never unmapped: recycled with its id, so that a stale pointer reads a stream, if the wrong
+ * one. */
 struct agc_stream {
 	ag_id id;                            /* 0: the legacy stream */
 	unsigned flags;
@@ -129,17 +131,19 @@ extern struct agc_stream agc_legacy;
 struct agc_stream *agc_stream_of(CUstream s);            /* NULL: invalid handle */
 struct agc_stream *agc_default_stream(void);             /* legacy, or the thread's own inside a per-thread twin */
 bool agc_streams_setup(void);                            /* new session: words of the legacy stream and of everything */
-CUresult agc_stream_signal(struct agc_stream *s, uint64_t *number);      /* posts a signal; number to wait for in s->word */
+CUresult agc_stream_signal(struct agc_stream *s,
+			   uint64_t *number); /* posts a signal; number to wait for in s->word */
 CUresult agc_stream_wait_number(struct agc_stream *s, uint64_t number);
 CUresult agc_stream_sync(struct agc_stream *s);
 void agc_streams_drop(struct agc_ctx *ctx);              /* destroys the context's streams; NULL: all */
 void agc_note_completed(uint64_t number);
 
-/* --- waiting (wait.c) ------------------------------------------------------------------------------------------------------- */
+/* --- waiting (wait.c) --------------------------------------------------------------------------------------------- */
 
-CUresult agc_sync_point(CUresult r);     /* after a successful wait: prints, then faults and asynchronous errors of the session */
+CUresult agc_sync_point(
+	CUresult r); /* after a successful wait: prints, then faults and asynchronous errors of the session */
 
-/* --- memory (memory.c) ------------------------------------------------------------------------------------------------------ */
+/* --- memory (memory.c) -------------------------------------------------------------------------------------------- */
 
 enum agc_block_kind { AGC_B_DEVICE, AGC_B_HOST, AGC_B_MANAGED, AGC_B_MODULE, AGC_B_ASYNC, AGC_B_VMM, AGC_B_PRIVATE };
 
@@ -150,7 +154,8 @@ struct agc_block {
 	uint64_t pool;                       /* CUmemoryPool of asynchronous allocations */
 	uint32_t flags;
 	uint8_t kind;                        /* enum agc_block_kind */
-	/* Advice about managed memory: recorded for those who ask, without effect on memory that both sides always reach. */
+	/* Advice about managed memory: recorded for those who ask, without effect on memory that both sides always
+	 * reach. */
 	bool read_mostly, accessed_by;
 	int16_t preferred, prefetched;       /* device, AGC_AT_HOST or AGC_NOWHERE */
 };
@@ -162,7 +167,9 @@ bool agc_memory_setup(void);             /* new session: heaps over the first ho
 void *agc_host_alloc(size_t bytes, size_t align);
 void agc_host_free(void *p);             /* reuse waits for all work submitted so far */
 volatile uint64_t *agc_word_new(void);   /* an 8-byte word, zero */
-void agc_word_free(volatile uint64_t *w, uint64_t value);   /* value: the last that was announced for it; until it is there, w is not reused */
+void agc_word_free(
+	volatile uint64_t *w,
+	uint64_t value); /* value: the last that was announced for it; until it is there, w is not reused */
 CUresult agc_device_alloc(uint64_t bytes, uint64_t align, enum agc_block_kind kind, uint32_t flags, uint64_t *addr);
 CUresult agc_device_free(uint64_t addr);
 /* The block that holds addr, copied out. */
@@ -181,13 +188,14 @@ bool agc_module_const(uint64_t addr, uint64_t bytes, ag_id *module, uint64_t *of
 
 CUresult agc_heap_resize(uint64_t bytes);                /* the heap of malloc in kernels; heap.c */
 
-/* --- copies (copy.c) ---------------------------------------------------------------------------------------------------------- */
+/* --- copies (copy.c) ---------------------------------------------------------------------------------------------- */
 
 CUresult agc_copy(uint64_t dst, uint64_t src, uint64_t bytes, struct agc_stream *s, bool async);
-CUresult agc_set(uint64_t dst, uint64_t pitch, uint64_t width, uint64_t height, uint32_t value, uint32_t elem, struct agc_stream *s);
+CUresult agc_set(uint64_t dst, uint64_t pitch, uint64_t width, uint64_t height, uint32_t value, uint32_t elem,
+		 struct agc_stream *s);
 void agc_stage_drop(struct agc_stage *st);
 
-/* --- contexts (context.c) ----------------------------------------------------------------------------------------------------- */
+/* --- contexts (context.c) ----------------------------------------------------------------------------------------- */
 
 struct agc_ctx {
 	ag_id id;
@@ -204,7 +212,7 @@ struct agc_ctx {
 struct agc_ctx *agc_ctx_of(CUcontext c);                 /* NULL: not a live context */
 static inline CUcontext agc_ctx_handle(const struct agc_ctx *c) { return c ? (CUcontext)(uintptr_t)c->id : NULL; }
 
-/* --- modules (module.c), launches (launch.c) ------------------------------------------------------------------------------------ */
+/* --- modules (module.c), launches (launch.c) ---------------------------------------------------------------------- */
 
 struct agc_module;
 
@@ -248,21 +256,21 @@ void agc_jit_logs(unsigned n, const CUjit_option *option, void **value, CUresult
 /* A whole file, malloc'd, with a zero byte after its end. */
 CUresult agc_read_file(const char *path, void **data, size_t *size);
 
-/* --- fat binaries (fatbin.c) ---------------------------------------------------------------------------------------------------- */
+/* --- fat binaries (fatbin.c) -------------------------------------------------------------------------------------- */
 
 struct agc_piece { char *text; size_t len; };            /* PTX, malloc'd, NUL-terminated (len without it) */
 struct agc_pieces { struct agc_piece *v; uint32_t n; bool sass_only; };
 
-/* Any image a module can be loaded from -> PTX pieces for device sm `sm` (90).  `size`: 0 when unknown (a pointer from the program, as
- * CUDA has it).  CUresult; free with agc_pieces_free either way. */
+/* Any image a module can be loaded from -> PTX pieces for device sm `sm` (90).  `size`: 0 when unknown (a pointer
+ * from the program, as CUDA has it).  CUresult; free with agc_pieces_free either way. */
 CUresult agc_image_pieces(const void *image, size_t size, unsigned sm, struct agc_pieces *out);
 void agc_pieces_free(struct agc_pieces *p);
 
-/* --- kernel printf (printf.c) ----------------------------------------------------------------------------------------------------- */
+/* --- kernel printf (printf.c) ------------------------------------------------------------------------------------- */
 
 bool agc_printf_setup(void);
 
-/* --- graphs (graph.c) --------------------------------------------------------------------------------------------------------------- */
+/* --- graphs (graph.c) --------------------------------------------------------------------------------------------- */
 
 extern _Atomic int agc_captures;         /* captures under way in this process */
 bool agc_capturing(ag_id wire);          /* does the stream take part in one? Asks the worker. */

@@ -1,6 +1,7 @@
 /* launch.c - kernel launches: checks with NVIDIA's error codes, then one message.
  *
- * What is checked here is what NVIDIA's driver answers at once; everything that matters for safety the worker checks again.
+ * What is checked here is what NVIDIA's driver answers at once; everything that matters for safety the worker checks
+ * again.
  */
 #include "internal.h"
 
@@ -15,7 +16,8 @@ static CUresult check_sizes(const struct agc_function *f, const struct launch *l
 {
 	const int32_t *a = agc_s.shm->device[0].attr;
 	for (int i = 0; i < 3; i++) {
-		if (l->grid[i] == 0 || l->block[i] == 0 || l->grid[i] > (uint32_t)a[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X + i] ||
+		if (l->grid[i] == 0 || l->block[i] == 0 ||
+		    l->grid[i] > (uint32_t)a[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X + i] ||
 		    l->block[i] > (uint32_t)a[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X + i])
 			return CUDA_ERROR_INVALID_VALUE;
 		if (l->cluster[i] && l->grid[i] % l->cluster[i])
@@ -25,11 +27,13 @@ static CUresult check_sizes(const struct agc_function *f, const struct launch *l
 	if (threads > (uint32_t)a[CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK])
 		return CUDA_ERROR_INVALID_VALUE;
 	uint32_t required = f->reqntid[0] ? f->reqntid[0] : 0;
-	if (required && (l->block[0] != f->reqntid[0] || l->block[1] != (f->reqntid[1] ? f->reqntid[1] : 1) || l->block[2] != (f->reqntid[2] ? f->reqntid[2] : 1)))
+	if (required && (l->block[0] != f->reqntid[0] || l->block[1] != (f->reqntid[1] ? f->reqntid[1] : 1) ||
+			 l->block[2] != (f->reqntid[2] ? f->reqntid[2] : 1)))
 		return CUDA_ERROR_INVALID_VALUE;
 	if (f->max_threads && threads > f->max_threads)
 		return f->maxntid[0] ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
-	if (l->shared > (uint32_t)atomic_load_explicit(&((struct agc_function *)f)->max_dynamic_shared, memory_order_relaxed))
+	if (l->shared >
+	    (uint32_t)atomic_load_explicit(&((struct agc_function *)f)->max_dynamic_shared, memory_order_relaxed))
 		return CUDA_ERROR_INVALID_VALUE;
 	return CUDA_SUCCESS;
 }
@@ -58,7 +62,9 @@ static CUresult check_cooperative(const struct agc_function *f, const struct lau
 	CUresult r = agc_active_blocks(f, threads, l->shared, &blocks);
 	if (r)
 		return r;
-	return (uint64_t)l->grid[0] * l->grid[1] * l->grid[2] > (uint64_t)blocks * (uint64_t)sms ? CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE : CUDA_SUCCESS;
+	return (uint64_t)l->grid[0] * l->grid[1] * l->grid[2] > (uint64_t)blocks * (uint64_t)sms
+		       ? CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE
+		       : CUDA_SUCCESS;
 }
 
 static CUresult launch(CUfunction handle, const struct launch *l, void **params, void **extra)
@@ -105,21 +111,26 @@ static CUresult launch(CUfunction handle, const struct launch *l, void **params,
 	return agc_post(m);
 }
 
-CUresult call_cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
-                             CUstream stream, void **params, void **extra)
+CUresult call_cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+			     unsigned bz, unsigned shared, CUstream stream, void **params, void **extra)
 {
 	struct launch l = { .grid = { gx, gy, gz }, .block = { bx, by, bz }, .shared = shared, .stream = stream };
 	return launch(f, &l, params, extra);
 }
 
-CUresult call_cuLaunchCooperativeKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                                        unsigned shared, CUstream stream, void **params)
+CUresult call_cuLaunchCooperativeKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+					unsigned bz, unsigned shared, CUstream stream, void **params)
 {
-	struct launch l = { .grid = { gx, gy, gz }, .block = { bx, by, bz }, .shared = shared, .stream = stream, .flags = AG_LAUNCH_COOPERATIVE };
+	struct launch l = { .grid = { gx, gy, gz },
+			    .block = { bx, by, bz },
+			    .shared = shared,
+			    .stream = stream,
+			    .flags = AG_LAUNCH_COOPERATIVE };
 	return launch(f, &l, params, NULL);
 }
 
-/* Attributes that change what is computed are carried; hints may be dropped; what would promise more than is kept is refused. */
+/* Attributes that change what is computed are carried; hints may be dropped; what would promise more than is kept is
+ * refused. */
 static CUresult attribute(struct launch *l, const CUlaunchAttribute *a)
 {
 	switch (a->id) {
@@ -132,7 +143,8 @@ static CUresult attribute(struct launch *l, const CUlaunchAttribute *a)
 	case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN:
 	case CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT:
 	case CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION:
-	/* Starting after the earlier kernel's end instead of near it is allowed: it permits overlap, it does not promise it. */
+	/* Starting after the earlier kernel's end instead of near it is allowed: it permits overlap, it does not
+	 * promise it. */
 	case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION:
 		return CUDA_SUCCESS;
 	case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
@@ -153,8 +165,10 @@ CUresult call_cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **par
 {
 	if (!c || (c->numAttrs && !c->attrs))
 		return CUDA_ERROR_INVALID_VALUE;
-	struct launch l = { .grid = { c->gridDimX, c->gridDimY, c->gridDimZ }, .block = { c->blockDimX, c->blockDimY, c->blockDimZ },
-		.shared = c->sharedMemBytes, .stream = c->hStream };
+	struct launch l = { .grid = { c->gridDimX, c->gridDimY, c->gridDimZ },
+			    .block = { c->blockDimX, c->blockDimY, c->blockDimZ },
+			    .shared = c->sharedMemBytes,
+			    .stream = c->hStream };
 	for (unsigned i = 0; i < c->numAttrs; i++) {
 		CUresult r = attribute(&l, &c->attrs[i]);
 		if (r)

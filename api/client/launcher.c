@@ -1,10 +1,12 @@
-/* launcher.c - where the worker is: $AGILEOS_SOCKET, the user's daemon, the system's daemon, else a private worker started here.
+/* launcher.c - where the worker is: $AGILEOS_SOCKET, the user's daemon, the system's daemon, else a private worker
+ * started here.
  *
- * A private worker listens on a socket in a fresh directory (mode 0700), gets the listening descriptor from us and removes the directory
- * when its last client is gone.  $AGILEOS_SOCKET is set to it, so that child processes join; AGILEOS_SOCKET_PRIVATE marks that path as one
- * that may be gone by the time a child looks, in which case the child starts its own.
- * The worker is started by way of an intermediate process without exit signal, so that the program sees neither a child to wait for nor a
- * SIGCHLD, and in a session of its own, so that a terminal's signals do not reach it.
+ * A private worker listens on a socket in a fresh directory (mode 0700), gets the listening descriptor from us and
+ * removes the directory when its last client is gone.  $AGILEOS_SOCKET is set to it, so that child processes join;
+ * AGILEOS_SOCKET_PRIVATE marks that path as one that may be gone by the time a child looks, in which case the child
+ * starts its own. The worker is started by way of an intermediate process without exit signal, so that the program
+ * sees neither a child to wait for nor a SIGCHLD, and in a session of its own, so that a terminal's signals do not
+ * reach it.
  */
 #include "launcher.h"
 #include "client.h"
@@ -50,7 +52,7 @@ static int connect_to(const char *path)
 	return -1;
 }
 
-/* --- the worker's binary --------------------------------------------------------------------------------------------------- */
+/* --- the worker's binary ------------------------------------------------------------------------------------------ */
 
 static bool runnable(char *path, const char *dir, size_t dir_len, const char *rest)
 {
@@ -100,7 +102,7 @@ static bool find_binary(char path[PATH_MAX])
 	return in_path(path);
 }
 
-/* --- a private worker --------------------------------------------------------------------------------------------------------- */
+/* --- a private worker --------------------------------------------------------------------------------------------- */
 
 static void close_from(unsigned first)
 {
@@ -189,7 +191,8 @@ static int start_private(char *why, size_t size)
 {
 	char binary[PATH_MAX], dir[PATH_MAX], path[PATH_MAX + 16];
 	if (!find_binary(binary)) {
-		snprintf(why, size, "no worker is running, and its binary `agileos` is not found (set $" BINARY_ENV ")");
+		snprintf(why, size,
+			 "no worker is running, and its binary `agileos` is not found (set $" BINARY_ENV ")");
 		return -1;
 	}
 	if (!make_directory(dir)) {

@@ -1,5 +1,5 @@
-/* library.c - libraries and their kernels: modules that belong to no context.  A library is loaded when it is made; its CUkernel is a
- * second handle of the module's function.
+/* library.c - libraries and their kernels: modules that belong to no context.  A library is loaded when it is made;
+ * its CUkernel is a second handle of the module's function.
  */
 #include "internal.h"
 
@@ -10,8 +10,22 @@ struct library { ag_id id; struct agc_module *module; };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-#define LIBRARY(l, h) struct library *l; do { AGC_READY(); l = agc_id_state(AG_K_LIBRARY, h, NULL); if (!l) return CUDA_ERROR_INVALID_HANDLE; } while (0)
-#define KERNEL(f, h) struct agc_function *f; do { AGC_READY(); f = agc_id_state(AG_K_KERNEL, h, NULL); if (!f) return CUDA_ERROR_INVALID_HANDLE; } while (0)
+#define LIBRARY(l, h)                                                                                                \
+	struct library *l;                                                                                           \
+	do {                                                                                                         \
+		AGC_READY();                                                                                         \
+		l = agc_id_state(AG_K_LIBRARY, h, NULL);                                                             \
+		if (!l)                                                                                              \
+			return CUDA_ERROR_INVALID_HANDLE;                                                            \
+	} while (0)
+#define KERNEL(f, h)                                                                                                 \
+	struct agc_function *f;                                                                                      \
+	do {                                                                                                         \
+		AGC_READY();                                                                                         \
+		f = agc_id_state(AG_K_KERNEL, h, NULL);                                                              \
+		if (!f)                                                                                              \
+			return CUDA_ERROR_INVALID_HANDLE;                                                            \
+	} while (0)
 
 static CUresult load(CUlibrary *out, const void *image, size_t size)
 {
@@ -44,8 +58,8 @@ CUresult call_cuLibraryLoadData(CUlibrary *out, const void *image, CUjit_option 
 	return r;
 }
 
-CUresult call_cuLibraryLoadFromFile(CUlibrary *out, const char *path, CUjit_option *jit, void **jit_values, unsigned njit,
-                                    CUlibraryOption *options, void **values, unsigned n)
+CUresult call_cuLibraryLoadFromFile(CUlibrary *out, const char *path, CUjit_option *jit, void **jit_values,
+				    unsigned njit, CUlibraryOption *options, void **values, unsigned n)
 {
 	void *data;
 	size_t size;
@@ -144,8 +158,14 @@ static CUresult variable(CUlibrary h, const char *name, CUdeviceptr *addr, size_
 	return CUDA_SUCCESS;
 }
 
-CUresult call_cuLibraryGetGlobal(CUdeviceptr *addr, size_t *size, CUlibrary h, const char *name) { return variable(h, name, addr, size, false); }
-CUresult call_cuLibraryGetManaged(CUdeviceptr *addr, size_t *size, CUlibrary h, const char *name) { return variable(h, name, addr, size, true); }
+CUresult call_cuLibraryGetGlobal(CUdeviceptr *addr, size_t *size, CUlibrary h, const char *name)
+{
+	return variable(h, name, addr, size, false);
+}
+CUresult call_cuLibraryGetManaged(CUdeviceptr *addr, size_t *size, CUlibrary h, const char *name)
+{
+	return variable(h, name, addr, size, true);
+}
 
 CUresult call_cuLibraryGetUnifiedFunction(void **fn, CUlibrary h, const char *symbol)
 {

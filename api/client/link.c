@@ -1,5 +1,6 @@
-/* link.c - the linker's interface: inputs that hold PTX are gathered, and "completing" gives an image that holds them all (fatbin.h, struct
- * agc_linked); loading that image has the guard link them.  The image belongs to the link state, as NVIDIA documents.
+/* link.c - the linker's interface: inputs that hold PTX are gathered, and "completing" gives an image that holds them
+ * all (fatbin.h, struct agc_linked); loading that image has the guard link them.  The image belongs to the link
+ * state, as NVIDIA documents.
  */
 #include "fatbin.h"
 
@@ -16,7 +17,14 @@ struct link {
 	void **value;
 };
 
-#define LINK(l, h) struct link *l; do { AGC_CURRENT(); l = agc_id_state(AG_K_LINK, h, NULL); if (!l) return CUDA_ERROR_INVALID_HANDLE; } while (0)
+#define LINK(l, h)                                                                                                   \
+	struct link *l;                                                                                              \
+	do {                                                                                                         \
+		AGC_CURRENT();                                                                                       \
+		l = agc_id_state(AG_K_LINK, h, NULL);                                                                \
+		if (!l)                                                                                              \
+			return CUDA_ERROR_INVALID_HANDLE;                                                            \
+	} while (0)
 
 /* Sizes are in-out: what was written replaces the capacity.  An empty log is an empty string. */
 static void fill_log(char *buffer, void **size, const char *text)
@@ -99,17 +107,19 @@ static CUresult add(struct link *l, CUjitInputType type, const void *data, size_
 	} else if (type != CU_JIT_INPUT_PTX && type != CU_JIT_INPUT_FATBINARY) {
 		return CUDA_ERROR_INVALID_VALUE;
 	}
-	CUresult r = agc_image_pieces(data, type == CU_JIT_INPUT_PTX ? strnlen(data, size) : size,
-	                              (unsigned)(agc_s.shm->device[0].attr[CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR] * 10 +
-	                                         agc_s.shm->device[0].attr[CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR]), &more);
+	CUresult r = agc_image_pieces(
+		data, type == CU_JIT_INPUT_PTX ? strnlen(data, size) : size,
+		(unsigned)(agc_s.shm->device[0].attr[CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR] * 10 +
+			   agc_s.shm->device[0].attr[CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR]),
+		&more);
 	if (r == CUDA_SUCCESS)
 		r = append(l, &more);
 	agc_pieces_free(&more);
 	return r;
 }
 
-CUresult call_cuLinkAddData_v2(CUlinkState h, CUjitInputType type, void *data, size_t size, const char *name, unsigned n, CUjit_option *option,
-                               void **value)
+CUresult call_cuLinkAddData_v2(CUlinkState h, CUjitInputType type, void *data, size_t size, const char *name,
+			       unsigned n, CUjit_option *option, void **value)
 {
 	(void)name;
 	LINK(l, h);
@@ -118,7 +128,8 @@ CUresult call_cuLinkAddData_v2(CUlinkState h, CUjitInputType type, void *data, s
 	return r;
 }
 
-CUresult call_cuLinkAddFile_v2(CUlinkState h, CUjitInputType type, const char *path, unsigned n, CUjit_option *option, void **value)
+CUresult call_cuLinkAddFile_v2(CUlinkState h, CUjitInputType type, const char *path, unsigned n, CUjit_option *option,
+			       void **value)
 {
 	void *data;
 	size_t size;

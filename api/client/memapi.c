@@ -1,7 +1,9 @@
-/* memapi.c - the API's functions on memory, over memory.c: device, pinned, managed and registered memory, and what is known of pointers.
+/* memapi.c - the API's functions on memory, over memory.c: device, pinned, managed and registered memory, and what is
+ * known of pointers.
  *
- * Pinned and managed memory is host memory in the window, at one address for everyone.  Memory that a program registers lies outside the
- * window, so it has no device address; copies from and to it are staged, like those of pageable memory.
+ * Pinned and managed memory is host memory in the window, at one address for everyone.  Memory that a program
+ * registers lies outside the window, so it has no device address; copies from and to it are staged, like those of
+ * pageable memory.
  */
 #include "memory.h"
 
@@ -10,7 +12,7 @@
 
 #define PITCH_ALIGN 512u             /* what NVIDIA's driver gives on current devices */
 
-/* --- device memory --------------------------------------------------------------------------------------------------------- */
+/* --- device memory ------------------------------------------------------------------------------------------------ */
 
 CUresult call_cuMemAlloc_v2(CUdeviceptr *out, size_t bytes)
 {
@@ -27,7 +29,8 @@ CUresult call_cuMemAlloc_v2(CUdeviceptr *out, size_t bytes)
 CUresult call_cuMemAllocPitch_v2(CUdeviceptr *out, size_t *pitch, size_t width, size_t height, unsigned elem)
 {
 	size_t bytes;
-	if (!out || !pitch || !width || !height || (elem != 4 && elem != 8 && elem != 16) || width > SIZE_MAX - PITCH_ALIGN)
+	if (!out || !pitch || !width || !height || (elem != 4 && elem != 8 && elem != 16) ||
+	    width > SIZE_MAX - PITCH_ALIGN)
 		return CUDA_ERROR_INVALID_VALUE;
 	size_t p = (width + PITCH_ALIGN - 1) / PITCH_ALIGN * PITCH_ALIGN;
 	if (__builtin_mul_overflow(p, height, &bytes))
@@ -88,13 +91,14 @@ CUresult call_cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdevicep
 	return CUDA_SUCCESS;
 }
 
-/* --- pinned and managed memory ---------------------------------------------------------------------------------------------- */
+/* --- pinned and managed memory ------------------------------------------------------------------------------------ */
 
 CUresult call_cuMemHostAlloc(void **out, size_t bytes, unsigned flags)
 {
 	uint64_t addr;
 	AGC_CURRENT();
-	if (!out || flags & ~(unsigned)(CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP | CU_MEMHOSTALLOC_WRITECOMBINED))
+	if (!out ||
+	    flags & ~(unsigned)(CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP | CU_MEMHOSTALLOC_WRITECOMBINED))
 		return CUDA_ERROR_INVALID_VALUE;
 	if (bytes == 0) {
 		*out = NULL;
@@ -129,7 +133,7 @@ CUresult call_cuMemAllocManaged(CUdeviceptr *out, size_t bytes, unsigned flags)
 	return r;
 }
 
-/* --- registered memory ------------------------------------------------------------------------------------------------------- */
+/* --- registered memory -------------------------------------------------------------------------------------------- */
 
 struct registered { uint64_t addr, bytes; unsigned flags; struct agc_ctx *ctx; struct registered *next; };
 static struct registered *all_registered;
@@ -179,13 +183,15 @@ CUresult call_cuMemHostRegister_v2(void *p, size_t bytes, unsigned flags)
 	uint64_t addr = (uint64_t)(uintptr_t)p;
 	AGC_CURRENT();
 	if (!p || bytes == 0 || addr + bytes < addr ||
-	    flags & ~(unsigned)(CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP | CU_MEMHOSTREGISTER_IOMEMORY | CU_MEMHOSTREGISTER_READ_ONLY))
+	    flags & ~(unsigned)(CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP |
+				CU_MEMHOSTREGISTER_IOMEMORY | CU_MEMHOSTREGISTER_READ_ONLY))
 		return CUDA_ERROR_INVALID_VALUE;
 	if (agc_in_window(p, 0))
 		return CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
 	if (flags & (CU_MEMHOSTREGISTER_DEVICEMAP | CU_MEMHOSTREGISTER_IOMEMORY)) {
 		if (!atomic_exchange(&said, true))
-			agc_log("host memory outside the window cannot be mapped for the device: allocate it with cudaHostAlloc or cudaMallocManaged");
+			agc_log("host memory outside the window cannot be mapped for the device: allocate it with "
+				"cudaHostAlloc or cudaMallocManaged");
 		return CUDA_ERROR_NOT_SUPPORTED;
 	}
 	return registered_add(addr, bytes, flags);
@@ -237,7 +243,7 @@ CUresult call_cuMemHostGetFlags(unsigned *flags, void *p)
 	return CUDA_SUCCESS;
 }
 
-/* --- what is known of a pointer ---------------------------------------------------------------------------------------------- */
+/* --- what is known of a pointer ----------------------------------------------------------------------------------- */
 
 union value { uint64_t u64; uint32_t u32; int32_t i32; bool flag; void *ptr; };
 
@@ -249,7 +255,10 @@ static CUresult of_block(const struct agc_block *b, uint64_t p, CUpointer_attrib
 	v->u64 = 0;
 	switch (a) {
 	case CU_POINTER_ATTRIBUTE_CONTEXT:          v->ptr = agc_ctx_handle(b->ctx); break;
-	case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:      *size = 4; v->u32 = host ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE; break;
+	case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
+		*size = 4;
+		v->u32 = host ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
+		break;
 	case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:   v->u64 = p; break;
 	case CU_POINTER_ATTRIBUTE_HOST_POINTER:
 		if (!host && b->kind != AGC_B_MANAGED)
@@ -259,7 +268,10 @@ static CUresult of_block(const struct agc_block *b, uint64_t p, CUpointer_attrib
 	case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:      *size = sizeof(bool); v->flag = b->flags & 0x80000000u; break;
 	case CU_POINTER_ATTRIBUTE_BUFFER_ID:        v->u64 = b->id; break;
 	case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID:  v->u64 = b->id; break;
-	case CU_POINTER_ATTRIBUTE_IS_MANAGED:       *size = sizeof(bool); v->flag = b->kind == AGC_B_MANAGED || (b->kind == AGC_B_MODULE && agc_is_host((void *)(uintptr_t)p)); break;
+	case CU_POINTER_ATTRIBUTE_IS_MANAGED:
+		*size = sizeof(bool);
+		v->flag = b->kind == AGC_B_MANAGED || (b->kind == AGC_B_MODULE && agc_is_host((void *)(uintptr_t)p));
+		break;
 	case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:   *size = 4; v->i32 = b->ctx ? b->ctx->device : 0; break;
 	case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
 	case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
@@ -272,7 +284,10 @@ static CUresult of_block(const struct agc_block *b, uint64_t p, CUpointer_attrib
 	case CU_POINTER_ATTRIBUTE_MAPPING_SIZE:     v->u64 = b->bytes; break;
 	case CU_POINTER_ATTRIBUTE_MAPPED:           *size = sizeof(bool); v->flag = true; break;
 	case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES: break;
-	case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:     *size = 4; v->u32 = CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE; break;
+	case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
+		*size = 4;
+		v->u32 = CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE;
+		break;
 	case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:   v->u64 = b->pool; break;
 	default:
 		return CUDA_ERROR_INVALID_VALUE;
@@ -281,9 +296,12 @@ static CUresult of_block(const struct agc_block *b, uint64_t p, CUpointer_attrib
 }
 
 /* Registered memory outside the window: host memory without a device address. */
-static CUresult of_registered(const struct registered *e, uint64_t p, CUpointer_attribute a, union value *v, size_t *size)
+static CUresult of_registered(const struct registered *e, uint64_t p, CUpointer_attribute a, union value *v,
+			      size_t *size)
 {
-	struct agc_block b = { .addr = e->addr, .bytes = e->bytes, .ctx = e->ctx, .flags = e->flags, .kind = AGC_B_HOST };
+	struct agc_block b = {
+		.addr = e->addr, .bytes = e->bytes, .ctx = e->ctx, .flags = e->flags, .kind = AGC_B_HOST
+	};
 	if (a == CU_POINTER_ATTRIBUTE_DEVICE_POINTER)
 		return CUDA_ERROR_INVALID_VALUE;
 	return of_block(&b, p, a, v, size);
@@ -349,13 +367,14 @@ CUresult call_cuPointerSetAttribute(const void *value, CUpointer_attribute a, CU
 	return CUDA_SUCCESS;
 }
 
-/* --- advice about managed memory ------------------------------------------------------------------------------------------------ */
+/* --- advice about managed memory ---------------------------------------------------------------------------------- */
 
 static bool place_of(CUmemLocation loc, int16_t *place)
 {
 	if (loc.type == CU_MEM_LOCATION_TYPE_DEVICE && loc.id == 0)
 		*place = 0;
-	else if (loc.type == CU_MEM_LOCATION_TYPE_HOST || loc.type == CU_MEM_LOCATION_TYPE_HOST_NUMA || loc.type == CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT)
+	else if (loc.type == CU_MEM_LOCATION_TYPE_HOST || loc.type == CU_MEM_LOCATION_TYPE_HOST_NUMA ||
+		 loc.type == CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT)
 		*place = AGC_AT_HOST;
 	else
 		return false;
@@ -364,7 +383,8 @@ static bool place_of(CUmemLocation loc, int16_t *place)
 
 static bool managed_range(uint64_t p, size_t count, struct agc_block *b)
 {
-	return count && agc_block_find(p, b) && b->kind == AGC_B_MANAGED && count <= (b->bytes + 4095) / 4096 * 4096 - (p - b->addr);
+	return count && agc_block_find(p, b) && b->kind == AGC_B_MANAGED &&
+	       count <= (b->bytes + 4095) / 4096 * 4096 - (p - b->addr);
 }
 
 CUresult call_cuMemPrefetchAsync_v2(CUdeviceptr p, size_t count, CUmemLocation loc, unsigned flags, CUstream stream)
@@ -390,7 +410,8 @@ CUresult call_cuMemAdvise_v2(CUdeviceptr p, size_t count, CUmem_advise advice, C
 	AGC_CURRENT();
 	if (!managed_range(p, count, &b))
 		return CUDA_ERROR_INVALID_VALUE;
-	bool placed = advice == CU_MEM_ADVISE_SET_PREFERRED_LOCATION || advice == CU_MEM_ADVISE_SET_ACCESSED_BY || advice == CU_MEM_ADVISE_UNSET_ACCESSED_BY;
+	bool placed = advice == CU_MEM_ADVISE_SET_PREFERRED_LOCATION || advice == CU_MEM_ADVISE_SET_ACCESSED_BY ||
+		      advice == CU_MEM_ADVISE_UNSET_ACCESSED_BY;
 	if (placed && !place_of(loc, &place))
 		return loc.type == CU_MEM_LOCATION_TYPE_DEVICE ? CUDA_ERROR_INVALID_DEVICE : CUDA_ERROR_INVALID_VALUE;
 	switch (advice) {
@@ -409,7 +430,9 @@ CUresult call_cuMemAdvise_v2(CUdeviceptr p, size_t count, CUmem_advise advice, C
 
 static int32_t location_type(int16_t place)
 {
-	return place == AGC_NOWHERE ? CU_MEM_LOCATION_TYPE_INVALID : place == AGC_AT_HOST ? CU_MEM_LOCATION_TYPE_HOST : CU_MEM_LOCATION_TYPE_DEVICE;
+	return place == AGC_NOWHERE   ? CU_MEM_LOCATION_TYPE_INVALID
+	       : place == AGC_AT_HOST ? CU_MEM_LOCATION_TYPE_HOST
+				      : CU_MEM_LOCATION_TYPE_DEVICE;
 }
 
 CUresult call_cuMemRangeGetAttribute(void *data, size_t size, CUmem_range_attribute a, CUdeviceptr p, size_t count)
@@ -440,7 +463,8 @@ CUresult call_cuMemRangeGetAttribute(void *data, size_t size, CUmem_range_attrib
 	return CUDA_SUCCESS;
 }
 
-CUresult call_cuMemRangeGetAttributes(void **data, size_t *sizes, CUmem_range_attribute *attributes, size_t n, CUdeviceptr p, size_t count)
+CUresult call_cuMemRangeGetAttributes(void **data, size_t *sizes, CUmem_range_attribute *attributes, size_t n,
+				      CUdeviceptr p, size_t count)
 {
 	AGC_CURRENT();
 	if (!data || !sizes || !attributes || !n)

@@ -1,7 +1,9 @@
-/* memory.c - the client's memory: device blocks, pinned and managed host blocks, all carved locally out of what the worker granted.
+/* memory.c - the client's memory: device blocks, pinned and managed host blocks, all carved locally out of what the
+ * worker granted.
  *
- * Two range heaps (device, host) under one lock, and a hash table of live blocks for attributes and checks.  The worker is asked for more
- * in doubling steps and gets large idle tails back.  The functions of the API on top of this are in memapi.c, pools in pool.c.
+ * Two range heaps (device, host) under one lock, and a hash table of live blocks for attributes and checks.  The
+ * worker is asked for more in doubling steps and gets large idle tails back.  The functions of the API on top of this
+ * are in memapi.c, pools in pool.c.
  */
 #include "memory.h"
 
@@ -23,7 +25,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct range_heap *device, *host, *consts;
 static uint64_t device_granted, last_grant, next_id = 1;
 
-/* --- the table of live blocks ----------------------------------------------------------------------------------------------- */
+/* --- the table of live blocks ------------------------------------------------------------------------------------- */
 
 static struct agc_block *table;      /* open addressing; addr 0 empty, 1 deleted */
 static size_t slots, filled, blocks; /* filled counts deleted ones */
@@ -77,7 +79,7 @@ static void table_remove(struct agc_block *b)
 	blocks--;
 }
 
-/* --- growth ------------------------------------------------------------------------------------------------------------------ */
+/* --- growth ------------------------------------------------------------------------------------------------------- */
 
 static CUresult grant(uint64_t bytes, bool is_host, struct rep_grant *rep)
 {
@@ -110,7 +112,9 @@ static CUresult grow_device(uint64_t need)
 {
 	struct rep_grant rep;
 	need = round_up(need, AG_GRANULE);
-	uint64_t step = device_granted < STEP_MIN ? STEP_MIN : device_granted > STEP_MAX ? STEP_MAX : round_up(device_granted, AG_GRANULE);
+	uint64_t step = device_granted < STEP_MIN   ? STEP_MIN
+			: device_granted > STEP_MAX ? STEP_MAX
+						    : round_up(device_granted, AG_GRANULE);
 	CUresult r = grant(step > need ? step : need, false, &rep);
 	if (r == CUDA_ERROR_OUT_OF_MEMORY && step > need)
 		r = grant(need, false, &rep);
@@ -147,7 +151,7 @@ static void trim_when_idle(void)
 		trim_device(TRIM_KEEP + used / 4, TRIM_FREE / 2);
 }
 
-/* --- allocation ---------------------------------------------------------------------------------------------------------------- */
+/* --- allocation --------------------------------------------------------------------------------------------------- */
 
 /* From the heap as it is, waiting for work only when that is sure to help. 0: more memory is needed. */
 static uint64_t carve(struct range_heap *h, uint64_t bytes, uint64_t align, CUresult *r)
@@ -180,14 +184,21 @@ static uint64_t alloc_locked(struct range_heap *h, uint64_t bytes, uint64_t alig
 	return at;
 }
 
-static CUresult block_alloc(struct range_heap *h, uint64_t bytes, uint64_t align, enum agc_block_kind kind, uint32_t flags, uint64_t *addr)
+static CUresult block_alloc(struct range_heap *h, uint64_t bytes, uint64_t align, enum agc_block_kind kind,
+			    uint32_t flags, uint64_t *addr)
 {
 	CUresult r = CUDA_ERROR_OUT_OF_MEMORY;
 	pthread_mutex_lock(&lock);
 	uint64_t at = table_room() ? alloc_locked(h, bytes, align, &r) : 0;
 	if (at) {
-		struct agc_block b = { .addr = at, .bytes = bytes, .ctx = agc_t.ctx, .id = next_id++, .flags = flags, .kind = (uint8_t)kind,
-			.preferred = AGC_NOWHERE, .prefetched = AGC_NOWHERE };
+		struct agc_block b = { .addr = at,
+				       .bytes = bytes,
+				       .ctx = agc_t.ctx,
+				       .id = next_id++,
+				       .flags = flags,
+				       .kind = (uint8_t)kind,
+				       .preferred = AGC_NOWHERE,
+				       .prefetched = AGC_NOWHERE };
 		table_put(&b);
 		*addr = at;
 	}
@@ -233,7 +244,8 @@ CUresult agc_device_free(uint64_t addr)
 void *agc_host_alloc(size_t bytes, size_t align)
 {
 	uint64_t addr = 0;
-	return block_alloc(host, bytes, align, AGC_B_PRIVATE, 0, &addr) == CUDA_SUCCESS ? (void *)(uintptr_t)addr : NULL;
+	return block_alloc(host, bytes, align, AGC_B_PRIVATE, 0, &addr) == CUDA_SUCCESS ? (void *)(uintptr_t)addr
+											: NULL;
 }
 
 void agc_host_free(void *p)
@@ -306,7 +318,7 @@ void agc_word_free(volatile uint64_t *w, uint64_t value)
 	pthread_mutex_unlock(&words_lock);
 }
 
-/* --- looking up ------------------------------------------------------------------------------------------------------------------ */
+/* --- looking up --------------------------------------------------------------------------------------------------- */
 
 bool agc_block_find(uint64_t addr, struct agc_block *out)
 {
@@ -338,7 +350,8 @@ bool agc_block_covers(uint64_t addr, uint64_t bytes)
 {
 	uint64_t start, size;
 	pthread_mutex_lock(&lock);
-	bool ok = (range_find(device, addr, &start, &size) || range_find(host, addr, &start, &size)) && bytes <= size - (addr - start);
+	bool ok = (range_find(device, addr, &start, &size) || range_find(host, addr, &start, &size)) &&
+		  bytes <= size - (addr - start);
 	pthread_mutex_unlock(&lock);
 	return ok;
 }
@@ -401,7 +414,8 @@ void agc_memory_drop(struct agc_ctx *ctx)
 	uint64_t busy = busy_now();
 	for (size_t i = 0; i < slots; i++) {
 		struct agc_block *b = &table[i];
-		if (b->addr <= 1 || b->kind == AGC_B_PRIVATE || b->kind == AGC_B_MODULE || b->kind == AGC_B_VMM || (ctx && b->ctx != ctx))
+		if (b->addr <= 1 || b->kind == AGC_B_PRIVATE || b->kind == AGC_B_MODULE || b->kind == AGC_B_VMM ||
+		    (ctx && b->ctx != ctx))
 			continue;
 		if (range_free(device, b->addr, busy) || range_free(host, b->addr, busy))
 			table_remove(b);
@@ -409,7 +423,7 @@ void agc_memory_drop(struct agc_ctx *ctx)
 	pthread_mutex_unlock(&lock);
 }
 
-/* --- addresses of constant variables ------------------------------------------------------------------------------------------------ */
+/* --- addresses of constant variables ------------------------------------------------------------------------------ */
 
 uint64_t agc_const_reserve(uint64_t bytes)
 {
@@ -432,7 +446,7 @@ bool agc_is_const(uint64_t addr)
 	return addr - (agc_s.base + CONST_BASE) < CONST_SPAN;
 }
 
-/* --- a new session -------------------------------------------------------------------------------------------------------------------- */
+/* --- a new session ------------------------------------------------------------------------------------------------ */
 
 bool agc_memory_setup(void)
 {

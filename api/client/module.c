@@ -1,8 +1,10 @@
-/* module.c - modules: an image becomes PTX pieces, the worker guards and compiles them (module_prepare), we give the variables a block of
- * memory and have it loaded (module_load).  What the worker says of kernels and symbols is kept here, so asking costs no call.
+/* module.c - modules: an image becomes PTX pieces, the worker guards and compiles them (module_prepare), we give the
+ * variables a block of memory and have it loaded (module_load).  What the worker says of kernels and symbols is kept
+ * here, so asking costs no call.
  *
- * A CUmodule is the id under which the worker knows the module.  Constant variables have addresses that only copies understand
- * (memory.c); they map to (module, offset).  A struct agc_module lives until it is unloaded; calls that race with that are the program's error.
+ * A CUmodule is the id under which the worker knows the module.  Constant variables have addresses that only copies
+ * understand (memory.c); they map to (module, offset).  A struct agc_module lives until it is unloaded; calls that
+ * race with that are the program's error.
  */
 #include "memory.h"
 #include "../base/modinfo.h"
@@ -32,7 +34,7 @@ struct agc_module {
 static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
 static struct agc_module *modules;
 
-/* --- what the worker answered -------------------------------------------------------------------------------------------------- */
+/* --- what the worker answered ------------------------------------------------------------------------------------- */
 
 struct block { const uint8_t *p; size_t bytes; };
 
@@ -87,7 +89,8 @@ static bool read_symbol(const struct block *b, const struct ag_syminfo *y, struc
 	return s->name && y->offset <= room && y->size <= room - y->offset;
 }
 
-/* Takes over m->info. The description speaks of text that came from anywhere, so nothing in it is believed unchecked. */
+/* Takes over m->info. The description speaks of text that came from anywhere, so nothing in it is believed unchecked.
+ */
 static bool read_info(struct agc_module *m, size_t bytes)
 {
 	struct block b = { m->info, bytes };
@@ -95,7 +98,8 @@ static bool read_info(struct agc_module *m, size_t bytes)
 	if (bytes < sizeof h)
 		return false;
 	memcpy(&h, b.p, sizeof h);
-	if (!inside(&b, h.kernels_off, h.nkernels, sizeof(struct ag_kerninfo)) || !inside(&b, h.symbols_off, h.nsymbols, sizeof(struct ag_syminfo)))
+	if (!inside(&b, h.kernels_off, h.nkernels, sizeof(struct ag_kerninfo)) ||
+	    !inside(&b, h.symbols_off, h.nsymbols, sizeof(struct ag_syminfo)))
 		return false;
 	m->nkernels = h.nkernels;
 	m->nsymbols = h.nsymbols;
@@ -120,7 +124,7 @@ static bool read_info(struct agc_module *m, size_t bytes)
 	return true;
 }
 
-/* --- preparing --------------------------------------------------------------------------------------------------------------------- */
+/* --- preparing ---------------------------------------------------------------------------------------------------- */
 
 /* The pieces as the worker reads them: u64 length, bytes, padding to 8. */
 static uint8_t *lay_out(const struct agc_pieces *in, size_t *bytes)
@@ -139,8 +143,8 @@ static uint8_t *lay_out(const struct agc_pieces *in, size_t *bytes)
 	return text;
 }
 
-static CUresult ask(const struct agc_module *m, const uint8_t *text, size_t text_bytes, uint32_t pieces, uint8_t *out, size_t out_bytes,
-                    struct rep_module_prepare *rep)
+static CUresult ask(const struct agc_module *m, const uint8_t *text, size_t text_bytes, uint32_t pieces, uint8_t *out,
+		    size_t out_bytes, struct rep_module_prepare *rep)
 {
 	struct msg_module_prepare *q = agc_begin(AG_OP_module_prepare, sizeof *q, 0);
 	if (!q)
@@ -201,7 +205,8 @@ static CUresult load(struct agc_module *m)
 		managed |= m->symbol[i].is_managed;
 	/* Managed variables are read by the host too, so their block is host memory of the window. */
 	if (m->data_bytes)
-		r = managed ? agc_host_block_alloc(m->data_bytes, 512, AGC_B_MODULE, 0, &m->data) : agc_device_alloc(m->data_bytes, 512, AGC_B_MODULE, 0, &m->data);
+		r = managed ? agc_host_block_alloc(m->data_bytes, 512, AGC_B_MODULE, 0, &m->data)
+			    : agc_device_alloc(m->data_bytes, 512, AGC_B_MODULE, 0, &m->data);
 	if (r)
 		return r;
 	if (m->bank_bytes && !(m->bank = agc_const_reserve(m->bank_bytes)))
@@ -248,7 +253,8 @@ CUresult agc_module_load(const void *image, size_t size, struct agc_ctx *ctx, st
 {
 	struct agc_pieces in;
 	const int32_t *a = agc_s.shm->device[0].attr;
-	unsigned sm = (unsigned)(a[CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR] * 10 + a[CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR]);
+	unsigned sm = (unsigned)(a[CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR] * 10 +
+				 a[CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR]);
 	CUresult r = agc_image_pieces(image, size, sm, &in);
 	struct agc_module *m = r ? NULL : calloc(1, sizeof *m);
 	if (m) {
@@ -312,7 +318,8 @@ void agc_modules_drop(struct agc_ctx *ctx)
 	}
 }
 
-/* After a reset of the primary context: what libraries' variables hold is lost, so each is loaded anew when it is next used. */
+/* After a reset of the primary context: what libraries' variables hold is lost, so each is loaded anew when it is
+ * next used. */
 void agc_modules_stale(void)
 {
 	pthread_rwlock_rdlock(&lock);
@@ -350,7 +357,7 @@ CUresult agc_module_fresh(struct agc_module *m)
 	return r;
 }
 
-/* --- looking up ------------------------------------------------------------------------------------------------------------------------ */
+/* --- looking up --------------------------------------------------------------------------------------------------- */
 
 ag_id agc_module_id(const struct agc_module *m) { return m->id; }
 ag_id *agc_module_owner(struct agc_module *m) { return &m->owner; }
@@ -410,7 +417,7 @@ CUresult agc_function_of(CUfunction h, struct agc_function **out)
 	return *out ? agc_module_fresh((*out)->module) : CUDA_ERROR_INVALID_HANDLE;
 }
 
-/* --- the functions ---------------------------------------------------------------------------------------------------------------------- */
+/* --- the functions ------------------------------------------------------------------------------------------------ */
 
 CUresult agc_read_file(const char *path, void **data, size_t *size)
 {
@@ -474,7 +481,14 @@ CUresult call_cuModuleLoad(CUmodule *out, const char *path)
 	return r;
 }
 
-#define MODULE(m, h) struct agc_module *m; do { AGC_CURRENT(); m = agc_id_state(AG_K_MODULE, h, NULL); if (!m) return CUDA_ERROR_INVALID_HANDLE; } while (0)
+#define MODULE(m, h)                                                                                                 \
+	struct agc_module *m;                                                                                        \
+	do {                                                                                                         \
+		AGC_CURRENT();                                                                                       \
+		m = agc_id_state(AG_K_MODULE, h, NULL);                                                              \
+		if (!m)                                                                                              \
+			return CUDA_ERROR_INVALID_HANDLE;                                                            \
+	} while (0)
 
 CUresult call_cuModuleUnload(CUmodule h)
 {

@@ -1,5 +1,6 @@
-/* pool.c - stream-ordered allocation.  Freed memory waits in its pool with the stream it was freed on: the same stream may have it again at
- * once, anyone else when the work before the free is over.  Pools are client-local: bookkeeping over the one device heap.
+/* pool.c - stream-ordered allocation.  Freed memory waits in its pool with the stream it was freed on: the same
+ * stream may have it again at once, anyone else when the work before the free is over.  Pools are client-local:
+ * bookkeeping over the one device heap.
  */
 #include "memory.h"
 
@@ -31,9 +32,16 @@ static CUmemoryPool handle_of(struct pool *p)
 	return (CUmemoryPool)(uintptr_t)p->id;
 }
 
-#define POOL(p, h) struct pool *p; do { AGC_READY(); p = agc_id_state(AG_K_MEMPOOL, h, NULL); if (!p) return CUDA_ERROR_INVALID_VALUE; } while (0)
+#define POOL(p, h)                                                                                                   \
+	struct pool *p;                                                                                              \
+	do {                                                                                                         \
+		AGC_READY();                                                                                         \
+		p = agc_id_state(AG_K_MEMPOOL, h, NULL);                                                             \
+		if (!p)                                                                                              \
+			return CUDA_ERROR_INVALID_VALUE;                                                             \
+	} while (0)
 
-/* --- waiting blocks ------------------------------------------------------------------------------------------------------- */
+/* --- waiting blocks ----------------------------------------------------------------------------------------------- */
 
 static void let_go(unsigned i)
 {
@@ -69,7 +77,7 @@ static bool reuse(struct agc_stream *s, uint64_t size, struct agc_block *out)
 	return false;
 }
 
-/* --- allocation ------------------------------------------------------------------------------------------------------------- */
+/* --- allocation --------------------------------------------------------------------------------------------------- */
 
 static void account(struct pool *p, int64_t used)
 {
@@ -167,12 +175,13 @@ CUresult call_cuMemFreeAsync(CUdeviceptr addr, CUstream h)
 	return CUDA_SUCCESS;
 }
 
-/* --- pools ---------------------------------------------------------------------------------------------------------------------- */
+/* --- pools -------------------------------------------------------------------------------------------------------- */
 
 CUresult call_cuMemPoolCreate(CUmemoryPool *out, const CUmemPoolProps *props)
 {
 	AGC_READY();
-	if (!out || !props || props->allocType != CU_MEM_ALLOCATION_TYPE_PINNED || props->location.type != CU_MEM_LOCATION_TYPE_DEVICE)
+	if (!out || !props || props->allocType != CU_MEM_ALLOCATION_TYPE_PINNED ||
+	    props->location.type != CU_MEM_LOCATION_TYPE_DEVICE)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (props->location.id != 0)
 		return CUDA_ERROR_INVALID_DEVICE;
@@ -328,15 +337,18 @@ static bool on_device(const CUmemLocation *loc)
 
 CUresult call_cuMemGetDefaultMemPool(CUmemoryPool *out, CUmemLocation *loc, CUmemAllocationType type)
 {
-	return on_device(loc) && type == CU_MEM_ALLOCATION_TYPE_PINNED ? call_cuDeviceGetDefaultMemPool(out, 0) : CUDA_ERROR_INVALID_VALUE;
+	return on_device(loc) && type == CU_MEM_ALLOCATION_TYPE_PINNED ? call_cuDeviceGetDefaultMemPool(out, 0)
+								       : CUDA_ERROR_INVALID_VALUE;
 }
 
 CUresult call_cuMemGetMemPool(CUmemoryPool *out, CUmemLocation *loc, CUmemAllocationType type)
 {
-	return on_device(loc) && type == CU_MEM_ALLOCATION_TYPE_PINNED ? call_cuDeviceGetMemPool(out, 0) : CUDA_ERROR_INVALID_VALUE;
+	return on_device(loc) && type == CU_MEM_ALLOCATION_TYPE_PINNED ? call_cuDeviceGetMemPool(out, 0)
+								       : CUDA_ERROR_INVALID_VALUE;
 }
 
 CUresult call_cuMemSetMemPool(CUmemLocation *loc, CUmemAllocationType type, CUmemoryPool pool)
 {
-	return on_device(loc) && type == CU_MEM_ALLOCATION_TYPE_PINNED ? call_cuDeviceSetMemPool(0, pool) : CUDA_ERROR_INVALID_VALUE;
+	return on_device(loc) && type == CU_MEM_ALLOCATION_TYPE_PINNED ? call_cuDeviceSetMemPool(0, pool)
+								       : CUDA_ERROR_INVALID_VALUE;
 }

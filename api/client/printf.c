@@ -1,8 +1,9 @@
-/* printf.c - output of kernels: records in a ring of window host memory (guard.h, struct guard_printf) become text on stdout, and assert
- * messages on stderr, at synchronisation points and during waits.
+/* printf.c - output of kernels: records in a ring of window host memory (guard.h, struct guard_printf) become text on
+ * stdout, and assert messages on stderr, at synchronisation points and during waits.
  *
- * The ring is written by guarded kernels of this very program, so its bytes are only the program's own; they are bounded all the same, because a
- * wild kernel must not crash the host.  A record counts once its first word is there; consumed records are zeroed, so that word starts as 0.
+ * The ring is written by guarded kernels of this very program, so its bytes are only the program's own; they are
+ * bounded all the same, because a wild kernel must not crash the host.  A record counts once its first word is there;
+ * consumed records are zeroed, so that word starts as 0.
  */
 #include "internal.h"
 
@@ -48,7 +49,7 @@ static const char *string_at(const struct record *r, uint64_t off)
 	return (const char *)r->p + off;
 }
 
-/* --- one conversion ------------------------------------------------------------------------------------------------------------- */
+/* --- one conversion ----------------------------------------------------------------------------------------------- */
 
 struct conversion { char text[SPEC_MAX]; size_t len; int longs, shorts; char type; };
 
@@ -60,7 +61,8 @@ static bool put_char(struct conversion *c, char ch)
 	return true;
 }
 
-/* Reads "%...type" at *p; `*` is replaced by its argument.  false: not a conversion that C defines; *p is past it either way. */
+/* Reads "%...type" at *p; `*` is replaced by its argument.  false: not a conversion that C defines; *p is past it
+ * either way. */
 static bool scan(const char **p, struct conversion *c, const struct record *r, uint32_t *next)
 {
 	const char *s = *p + 1;
@@ -158,15 +160,16 @@ static void print_assert(const struct record *r)
 	}
 	for (uint32_t i = 0; i < 7; i++)
 		n[i] = (unsigned)arg_at(r, 3 + i);
-	fprintf(stderr, "%s:%u: %s: block: [%u,%u,%u], thread: [%u,%u,%u] Assertion `%s` failed.\n", text[1], n[0], text[2], n[1], n[2], n[3], n[4],
-	        n[5], n[6], text[0]);
+	fprintf(stderr, "%s:%u: %s: block: [%u,%u,%u], thread: [%u,%u,%u] Assertion `%s` failed.\n", text[1], n[0],
+		text[2], n[1], n[2], n[3], n[4], n[5], n[6], text[0]);
 }
 
-/* --- the ring --------------------------------------------------------------------------------------------------------------------- */
+/* --- the ring ----------------------------------------------------------------------------------------------------- */
 
 static void copy_out(uint64_t at, uint8_t *to, uint32_t bytes)
 {
-	uint64_t off = at & (AG_PRINTF_BYTES - 1), first = AG_PRINTF_BYTES - off < bytes ? AG_PRINTF_BYTES - off : bytes;
+	uint64_t off = at & (AG_PRINTF_BYTES - 1),
+		 first = AG_PRINTF_BYTES - off < bytes ? AG_PRINTF_BYTES - off : bytes;
 	memcpy(to, ring->data + off, first);
 	memcpy(to + first, ring->data, bytes - first);
 	memset(ring->data + off, 0, first);

@@ -1,8 +1,9 @@
 /* ring.c - the producer's side of the ring: messages, slots for answers, and what happens when the worker is gone.
  *
- * One lock orders all messages of the process; it is held from agc_begin to agc_post or agc_call, while the message is filled in place.
- * Nothing in the ring is visible to the worker before `head` moves.  Slots are borrowed for the length of one call.
- * Every wait looks at the socket at most every 50 ms, so a dead worker ends each of them within a second.
+ * One lock orders all messages of the process; it is held from agc_begin to agc_post or agc_call, while the message
+ * is filled in place. Nothing in the ring is visible to the worker before `head` moves.  Slots are borrowed for the
+ * length of one call. Every wait looks at the socket at most every 50 ms, so a dead worker ends each of them within a
+ * second.
  */
 #include "internal.h"
 
@@ -50,13 +51,14 @@ void agc_futex_wake(_Atomic uint32_t *word)
 	syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
-/* --- the producer lock --------------------------------------------------------------------------------------------------- */
+/* --- the producer lock -------------------------------------------------------------------------------------------- */
 
 static void lock(void)
 {
 	for (int i = 0; i < 200; i++) {
 		uint32_t zero = 0;
-		if (atomic_compare_exchange_weak_explicit(&producer, &zero, 1, memory_order_acquire, memory_order_relaxed))
+		if (atomic_compare_exchange_weak_explicit(&producer, &zero, 1, memory_order_acquire,
+							  memory_order_relaxed))
 			return;
 		agc_pause();
 	}
@@ -83,7 +85,7 @@ void agc_ring_reset(void)
 	atomic_store(&agc_s.completed, 0);
 }
 
-/* --- messages ------------------------------------------------------------------------------------------------------------- */
+/* --- messages ----------------------------------------------------------------------------------------------------- */
 
 static bool gone(unsigned ms)
 {
@@ -94,7 +96,8 @@ static bool gone(unsigned ms)
 static bool room(uint64_t bytes)
 {
 	struct ag_shm *shm = agc_s.shm;
-	for (unsigned i = 0; agc_s.pos + bytes - atomic_load_explicit(&shm->tail, memory_order_acquire) > AG_RING_BYTES; i++) {
+	for (unsigned i = 0;
+	     agc_s.pos + bytes - atomic_load_explicit(&shm->tail, memory_order_acquire) > AG_RING_BYTES; i++) {
 		if (i < 2000) {
 			agc_pause();
 			continue;
@@ -150,8 +153,17 @@ uint64_t agc_number(void)
 static bool is_idle(uint16_t op)
 {
 	switch (op) {
-	case AG_OP_grant: case AG_OP_giveback: case AG_OP_meminfo: case AG_OP_module_prepare: case AG_OP_module_load: case AG_OP_func_attr_set:
-	case AG_OP_occupancy: case AG_OP_stream_create: case AG_OP_stream_destroy: case AG_OP_signal: case AG_OP_event_create:
+	case AG_OP_grant:
+	case AG_OP_giveback:
+	case AG_OP_meminfo:
+	case AG_OP_module_prepare:
+	case AG_OP_module_load:
+	case AG_OP_func_attr_set:
+	case AG_OP_occupancy:
+	case AG_OP_stream_create:
+	case AG_OP_stream_destroy:
+	case AG_OP_signal:
+	case AG_OP_event_create:
 	case AG_OP_event_destroy: case AG_OP_event_elapsed: case AG_OP_hostfunc_done: case AG_OP_fault: case AG_OP_nop:
 		return true;
 	default:
@@ -195,7 +207,7 @@ void agc_post_quietly(void *msg)
 	publish(msg);
 }
 
-/* --- calls ----------------------------------------------------------------------------------------------------------------- */
+/* --- calls -------------------------------------------------------------------------------------------------------- */
 
 static int slot_try(unsigned hint)
 {
@@ -203,8 +215,10 @@ static int slot_try(unsigned hint)
 		unsigned w = (hint / 64 + k) % (AG_SLOTS / 64);
 		uint64_t map = atomic_load_explicit(&slot_map[w], memory_order_relaxed);
 		while (~map) {
-			unsigned bit = k == 0 && !(map >> (hint % 64) & 1) ? hint % 64 : (unsigned)__builtin_ctzll(~map);
-			if (atomic_compare_exchange_weak_explicit(&slot_map[w], &map, map | 1ull << bit, memory_order_acquire, memory_order_relaxed))
+			unsigned bit =
+				k == 0 && !(map >> (hint % 64) & 1) ? hint % 64 : (unsigned)__builtin_ctzll(~map);
+			if (atomic_compare_exchange_weak_explicit(&slot_map[w], &map, map | 1ull << bit,
+								  memory_order_acquire, memory_order_relaxed))
 				return (int)(w * 64 + bit);
 		}
 	}

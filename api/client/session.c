@@ -1,8 +1,10 @@
-/* session.c - the process's session with a worker: finding or starting one, the handshake with the window's mirror, the end.
+/* session.c - the process's session with a worker: finding or starting one, the handshake with the window's mirror,
+ * the end.
  *
- * There is one session per process, in agc_s.  It begins with cuInit (agc_connect), and ends when either side's socket closes; an ended
- * session stays ended, every call then returns its error.  A forked child of a process with a session gets CUDA_ERROR_NOT_INITIALIZED, as
- * with NVIDIA's driver; the child of a process that never initialised starts afresh.
+ * There is one session per process, in agc_s.  It begins with cuInit (agc_connect), and ends when either side's
+ * socket closes; an ended session stays ended, every call then returns its error.  A forked child of a process with a
+ * session gets CUDA_ERROR_NOT_INITIALIZED, as with NVIDIA's driver; the child of a process that never initialised
+ * starts afresh.
  */
 #include "internal.h"
 #include "launcher.h"
@@ -28,7 +30,7 @@ struct agc_session agc_s = { .fd = -1 };
 static pthread_mutex_t connecting = PTHREAD_MUTEX_INITIALIZER;
 static CUresult refused;             /* why the last attempt failed; attempts are repeated only for want of a worker */
 
-/* --- state ---------------------------------------------------------------------------------------------------------------- */
+/* --- state -------------------------------------------------------------------------------------------------------- */
 
 CUresult agc_error(void)
 {
@@ -56,7 +58,8 @@ CUresult agc_current(void)
 		return agc_t.in_callback ? CUDA_ERROR_NOT_PERMITTED : CUDA_ERROR_INVALID_CONTEXT;
 	if (!agc_t.ctx->live)
 		return CUDA_ERROR_CONTEXT_IS_DESTROYED;
-	return *agc_s.fault_word || atomic_load_explicit(&agc_s.sticky, memory_order_relaxed) ? agc_fault_status() : CUDA_SUCCESS;
+	return *agc_s.fault_word || atomic_load_explicit(&agc_s.sticky, memory_order_relaxed) ? agc_fault_status()
+											      : CUDA_SUCCESS;
 }
 
 void agc_session_end(CUresult why, const char *text)
@@ -105,7 +108,7 @@ bool agc_is_host(const void *p)
 	return false;
 }
 
-/* --- descriptors over the socket --------------------------------------------------------------------------------------------- */
+/* --- descriptors over the socket ---------------------------------------------------------------------------------- */
 
 static void close_fds(int *fd, int n)
 {
@@ -165,19 +168,21 @@ bool agc_take_hostfd(uint64_t addr, uint64_t bytes)
 	struct ag_hostfd msg;
 	int fd[1], nfd = 0;
 	ssize_t n = receive(agc_s.fd, &msg, sizeof msg, fd, &nfd, 1, 5000);
-	bool ok = n == (ssize_t)sizeof msg && nfd == 1 && msg.host.addr == addr && msg.host.bytes == bytes && map_host(fd[0], addr, bytes);
+	bool ok = n == (ssize_t)sizeof msg && nfd == 1 && msg.host.addr == addr && msg.host.bytes == bytes &&
+		  map_host(fd[0], addr, bytes);
 	if (n > 0)
 		close_fds(fd, nfd);
 	return ok;
 }
 
-/* --- handshake ------------------------------------------------------------------------------------------------------------------ */
+/* --- handshake ---------------------------------------------------------------------------------------------------- */
 
 /* Reserves the window's addresses and maps its first host memory. */
 static bool mirror(const struct ag_welcome *w, int host_fd)
 {
 	void *want = (void *)(uintptr_t)w->window_base;
-	void *got = mmap(want, w->window_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+	void *got = mmap(want, w->window_bytes, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
 	if (got != want) {
 		if (got != MAP_FAILED)
 			munmap(got, w->window_bytes);
@@ -197,8 +202,8 @@ static bool map_shm(const struct ag_welcome *w, int fd)
 	struct ag_shm *shm = mmap(NULL, w->shm_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (shm == MAP_FAILED)
 		return false;
-	if (shm->magic != AG_WIRE_MAGIC || shm->version != AG_WIRE_VERSION || shm->ring_bytes != AG_RING_BYTES || shm->slots != AG_SLOTS ||
-	    shm->reply_bytes != AG_REPLY_BYTES || shm->total_bytes != w->shm_bytes) {
+	if (shm->magic != AG_WIRE_MAGIC || shm->version != AG_WIRE_VERSION || shm->ring_bytes != AG_RING_BYTES ||
+	    shm->slots != AG_SLOTS || shm->reply_bytes != AG_REPLY_BYTES || shm->total_bytes != w->shm_bytes) {
 		munmap(shm, w->shm_bytes);
 		return false;
 	}
@@ -229,7 +234,8 @@ static CUresult one_offer(int sock, bool *mapped)
 		agc_log("no session: %s", w.why[0] ? w.why : "the worker refused");
 		return (CUresult)w.status;
 	}
-	if (n != (ssize_t)sizeof w || w.magic != AG_WIRE_MAGIC || w.version != AG_WIRE_VERSION || nfd != 2 || w.window_bytes != AG_WINDOW_BYTES) {
+	if (n != (ssize_t)sizeof w || w.magic != AG_WIRE_MAGIC || w.version != AG_WIRE_VERSION || nfd != 2 ||
+	    w.window_bytes != AG_WINDOW_BYTES) {
 		close_fds(fd, nfd);
 		return fail("the worker speaks another version");
 	}
@@ -257,7 +263,7 @@ static CUresult handshake(int sock)
 	return fail("no window's addresses are free in this process");
 }
 
-/* --- connecting ------------------------------------------------------------------------------------------------------------------- */
+/* --- connecting --------------------------------------------------------------------------------------------------- */
 
 static void forked(void)
 {

@@ -1,7 +1,9 @@
-/* stream.c - streams: their handles, completion words and waiting.  Query and synchronise are local but for one `signal` message.
+/* stream.c - streams: their handles, completion words and waiting.  Query and synchronise are local but for one
+ * `signal` message.
  *
- * A stream's word holds the number of the latest message known to be done on it.  A wait posts a signal only when something was posted on
- * the stream since the last one.  On the legacy stream a signal comes after everything blocking streams were given before it.
+ * A stream's word holds the number of the latest message known to be done on it.  A wait posts a signal only when
+ * something was posted on the stream since the last one.  On the legacy stream a signal comes after everything
+ * blocking streams were given before it.
  */
 #include "internal.h"
 
@@ -28,7 +30,7 @@ bool agc_streams_setup(void)
 	return agc_legacy.word && all_word;
 }
 
-/* --- handles --------------------------------------------------------------------------------------------------------------- */
+/* --- handles ------------------------------------------------------------------------------------------------------ */
 
 static struct agc_stream *state_new(void)
 {
@@ -178,7 +180,7 @@ bool agc_stream(CUstream h, ag_id *wire)
 	return true;
 }
 
-/* --- waiting --------------------------------------------------------------------------------------------------------------- */
+/* --- waiting ------------------------------------------------------------------------------------------------------ */
 
 void agc_note_completed(uint64_t number)
 {
@@ -192,7 +194,8 @@ uint64_t agc_submitted(void)
 	return atomic_load_explicit(&agc_s.work, memory_order_relaxed);
 }
 
-static CUresult signal_post(ag_id stream, volatile uint64_t *word, bool all, _Atomic uint64_t *signalled, uint64_t *number)
+static CUresult signal_post(ag_id stream, volatile uint64_t *word, bool all, _Atomic uint64_t *signalled,
+			    uint64_t *number)
 {
 	struct msg_signal *m = agc_begin(AG_OP_signal, sizeof *m, 0);
 	if (!m)
@@ -257,10 +260,17 @@ CUresult agc_sync_all(void)
 	return agc_sync_point(r ? r : posted);
 }
 
-/* --- the functions ------------------------------------------------------------------------------------------------------------ */
+/* --- the functions ------------------------------------------------------------------------------------------------ */
 
 /* Streams below: an invalid handle is CUDA_ERROR_INVALID_HANDLE. */
-#define STREAM(s, h) struct agc_stream *s; do { AGC_CURRENT(); s = agc_stream_of(h); if (!s) return CUDA_ERROR_INVALID_HANDLE; } while (0)
+#define STREAM(s, h)                                                                                                 \
+	struct agc_stream *s;                                                                                        \
+	do {                                                                                                         \
+		AGC_CURRENT();                                                                                       \
+		s = agc_stream_of(h);                                                                                \
+		if (!s)                                                                                              \
+			return CUDA_ERROR_INVALID_HANDLE;                                                            \
+	} while (0)
 
 static int clamp_priority(int p)
 {
@@ -289,7 +299,8 @@ CUresult call_cuStreamCreate(CUstream *out, unsigned flags)
 CUresult call_cuStreamDestroy_v2(CUstream h)
 {
 	AGC_READY();
-	struct agc_stream *s = h == CU_STREAM_LEGACY || h == CU_STREAM_PER_THREAD ? NULL : agc_id_state(AG_K_STREAM, h, NULL);
+	struct agc_stream *s =
+		h == CU_STREAM_LEGACY || h == CU_STREAM_PER_THREAD ? NULL : agc_id_state(AG_K_STREAM, h, NULL);
 	return s ? stream_drop(s) : CUDA_ERROR_INVALID_HANDLE;
 }
 
@@ -306,8 +317,10 @@ CUresult call_cuStreamQuery(CUstream h)
 	CUresult posted = CUDA_SUCCESS;
 	if (*s->word < target && number < target) {
 		posted = agc_stream_signal(s, &number);
-		/* An idle stream answers within microseconds; saying "ready" at the first query matters to loops that ask once. */
-		for (uint64_t end = agc_now_ns() + 20000; posted == CUDA_SUCCESS && *s->word < target && agc_now_ns() < end;)
+		/* An idle stream answers within microseconds; saying "ready" at the first query matters to loops that
+		 * ask once. */
+		for (uint64_t end = agc_now_ns() + 20000;
+		     posted == CUDA_SUCCESS && *s->word < target && agc_now_ns() < end;)
 			agc_pause();
 	}
 	if (posted)

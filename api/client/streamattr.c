@@ -1,12 +1,20 @@
 /* streamattr.c - attributes of streams, and values written in stream order.
  *
- * Attributes are hints about caches, waiting and memory domains; they are kept and given back, and the device is free to ignore them.
+ * Attributes are hints about caches, waiting and memory domains; they are kept and given back, and the device is free
+ * to ignore them.
  */
 #include "internal.h"
 
 #include <string.h>
 
-#define STREAM(s, h) struct agc_stream *s; do { AGC_CURRENT(); s = agc_stream_of(h); if (!s) return CUDA_ERROR_INVALID_HANDLE; } while (0)
+#define STREAM(s, h)                                                                                                 \
+	struct agc_stream *s;                                                                                        \
+	do {                                                                                                         \
+		AGC_CURRENT();                                                                                       \
+		s = agc_stream_of(h);                                                                                \
+		if (!s)                                                                                              \
+			return CUDA_ERROR_INVALID_HANDLE;                                                            \
+	} while (0)
 
 CUresult call_cuStreamGetAttribute(CUstream h, CUstreamAttrID a, CUstreamAttrValue *value)
 {
@@ -16,7 +24,9 @@ CUresult call_cuStreamGetAttribute(CUstream h, CUstreamAttrID a, CUstreamAttrVal
 	memset(value, 0, sizeof *value);
 	switch (a) {
 	case CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW:   value->accessPolicyWindow = s->access_policy; break;
-	case CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY: value->syncPolicy = s->sync_policy ? s->sync_policy : CU_SYNC_POLICY_AUTO; break;
+	case CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY:
+		value->syncPolicy = s->sync_policy ? s->sync_policy : CU_SYNC_POLICY_AUTO;
+		break;
 	case CU_LAUNCH_ATTRIBUTE_PRIORITY:               value->priority = s->priority; break;
 	case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP:    value->memSyncDomainMap = s->domain_map; break;
 	case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN:        value->memSyncDomain = s->domain; break;
@@ -66,7 +76,7 @@ CUresult call_cuStreamCopyAttributes(CUstream to, CUstream from)
 	return CUDA_SUCCESS;
 }
 
-/* --- values in stream order --------------------------------------------------------------------------------------------------- */
+/* --- values in stream order --------------------------------------------------------------------------------------- */
 
 CUresult call_cuStreamWriteValue32_v2(CUstream h, CUdeviceptr addr, cuuint32_t value, unsigned flags)
 {
@@ -80,8 +90,8 @@ CUresult call_cuStreamWriteValue32_v2(CUstream h, CUdeviceptr addr, cuuint32_t v
 CUresult call_cuStreamWriteValue64_v2(CUstream h, CUdeviceptr addr, cuuint64_t value, unsigned flags)
 {
 	STREAM(s, h);
-	if (addr % 8 || flags & ~(unsigned)CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER || !agc_in_window((void *)(uintptr_t)addr, 8) ||
-	    !agc_block_covers(addr, 8))
+	if (addr % 8 || flags & ~(unsigned)CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER ||
+	    !agc_in_window((void *)(uintptr_t)addr, 8) || !agc_block_covers(addr, 8))
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!agc_is_host((void *)(uintptr_t)addr))
 		return agc_copy(addr, (uint64_t)(uintptr_t)&value, 8, s, true);

@@ -1,11 +1,13 @@
-/* vmm.c - the virtual memory functions (cuMemAddressReserve, cuMemCreate, cuMemMap, ...), as bookkeeping inside the window.
+/* vmm.c - the virtual memory functions (cuMemAddressReserve, cuMemCreate, cuMemMap, ...), as bookkeeping inside the
+ * window.
  *
- * The window's addresses are backed when they are granted, so a reservation takes its memory at once and a handle is a claim on whatever range
- * it is mapped to.  What programs can observe holds: contents follow the handle when it is mapped elsewhere, sizes and granularity are
- * checked, ranges must be reserved, mapped once, and given access.  Not possible here, and refused: one handle mapped at two places.
+ * The window's addresses are backed when they are granted, so a reservation takes its memory at once and a handle is
+ * a claim on whatever range it is mapped to.  What programs can observe holds: contents follow the handle when it is
+ * mapped elsewhere, sizes and granularity are checked, ranges must be reserved, mapped once, and given access.  Not
+ * possible here, and refused: one handle mapped at two places.
  *
- * A handle that is unmapped but alive leaves its contents where they are, until something else needs the place: then they are copied
- * away.  A reservation that is freed lives on while such contents need it.
+ * A handle that is unmapped but alive leaves its contents where they are, until something else needs the place: then
+ * they are copied away.  A reservation that is freed lives on while such contents need it.
  */
 #include "memory.h"
 
@@ -42,7 +44,8 @@ static CUresult check_prop(const CUmemAllocationProp *p)
 	return p->requestedHandleTypes ? CUDA_ERROR_NOT_SUPPORTED : CUDA_SUCCESS;
 }
 
-CUresult call_cuMemGetAllocationGranularity(size_t *grain, const CUmemAllocationProp *prop, CUmemAllocationGranularity_flags option)
+CUresult call_cuMemGetAllocationGranularity(size_t *grain, const CUmemAllocationProp *prop,
+					    CUmemAllocationGranularity_flags option)
 {
 	AGC_READY();
 	if (!grain || (option != CU_MEM_ALLOC_GRANULARITY_MINIMUM && option != CU_MEM_ALLOC_GRANULARITY_RECOMMENDED))
@@ -53,7 +56,7 @@ CUresult call_cuMemGetAllocationGranularity(size_t *grain, const CUmemAllocation
 	return r;
 }
 
-/* --- reservations ---------------------------------------------------------------------------------------------------------- */
+/* --- reservations ------------------------------------------------------------------------------------------------- */
 
 static struct reservation *reservation_of(uint64_t addr, uint64_t bytes)
 {
@@ -89,7 +92,8 @@ static void sweep(void)
 static CUresult reserve(uint64_t bytes, uint64_t align, bool freed, uint64_t *addr)
 {
 	struct reservation *n = malloc(sizeof *n);
-	CUresult r = n ? agc_device_alloc(bytes, align > GRAIN ? align : GRAIN, AGC_B_VMM, 0, addr) : CUDA_ERROR_OUT_OF_MEMORY;
+	CUresult r = n ? agc_device_alloc(bytes, align > GRAIN ? align : GRAIN, AGC_B_VMM, 0, addr)
+		       : CUDA_ERROR_OUT_OF_MEMORY;
 	if (r) {
 		free(n);
 		return r;
@@ -99,7 +103,8 @@ static CUresult reserve(uint64_t bytes, uint64_t align, bool freed, uint64_t *ad
 	return CUDA_SUCCESS;
 }
 
-CUresult call_cuMemAddressReserve(CUdeviceptr *out, size_t bytes, size_t align, CUdeviceptr hint, unsigned long long flags)
+CUresult call_cuMemAddressReserve(CUdeviceptr *out, size_t bytes, size_t align, CUdeviceptr hint,
+				  unsigned long long flags)
 {
 	uint64_t addr = 0;
 	(void)hint;                      /* documented: the hint may be ignored */
@@ -130,7 +135,7 @@ CUresult call_cuMemAddressFree(CUdeviceptr addr, size_t bytes)
 	return ok ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
-/* --- handles --------------------------------------------------------------------------------------------------------------------- */
+/* --- handles ------------------------------------------------------------------------------------------------------ */
 
 static void handle_drop(struct handle *h)
 {
@@ -143,7 +148,8 @@ static void handle_drop(struct handle *h)
 	sweep();
 }
 
-CUresult call_cuMemCreate(CUmemGenericAllocationHandle *out, size_t bytes, const CUmemAllocationProp *prop, unsigned long long flags)
+CUresult call_cuMemCreate(CUmemGenericAllocationHandle *out, size_t bytes, const CUmemAllocationProp *prop,
+			  unsigned long long flags)
 {
 	AGC_READY();
 	if (!out || !bytes || bytes % GRAIN || flags)
@@ -229,7 +235,7 @@ CUresult call_cuMemGetAllocationPropertiesFromHandle(CUmemAllocationProp *prop, 
 	return CUDA_SUCCESS;
 }
 
-/* --- mappings ---------------------------------------------------------------------------------------------------------------------- */
+/* --- mappings ----------------------------------------------------------------------------------------------------- */
 
 static CUresult move(struct handle *h, uint64_t to)
 {
@@ -280,7 +286,8 @@ static CUresult map(struct handle *h, uint64_t addr, uint64_t bytes)
 	return CUDA_SUCCESS;
 }
 
-CUresult call_cuMemMap(CUdeviceptr addr, size_t bytes, size_t offset, CUmemGenericAllocationHandle id, unsigned long long flags)
+CUresult call_cuMemMap(CUdeviceptr addr, size_t bytes, size_t offset, CUmemGenericAllocationHandle id,
+		       unsigned long long flags)
 {
 	AGC_CURRENT();
 	if (!bytes || bytes % GRAIN || addr % GRAIN || offset || flags)
@@ -344,7 +351,8 @@ CUresult call_cuMemSetAccess(CUdeviceptr addr, size_t bytes, const CUmemAccessDe
 		    desc[i].flags != CU_MEM_ACCESS_FLAGS_PROT_READWRITE)
 			return CUDA_ERROR_INVALID_VALUE;
 		if (!on_device(&desc[i].location))
-			return desc[i].location.type == CU_MEM_LOCATION_TYPE_DEVICE ? CUDA_ERROR_INVALID_DEVICE : CUDA_ERROR_NOT_SUPPORTED;
+			return desc[i].location.type == CU_MEM_LOCATION_TYPE_DEVICE ? CUDA_ERROR_INVALID_DEVICE
+										    : CUDA_ERROR_NOT_SUPPORTED;
 	}
 	CUmemAccess_flags flags = desc[n - 1].flags;
 	pthread_mutex_lock(&lock);

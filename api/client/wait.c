@@ -1,7 +1,8 @@
-/* wait.c - waiting for GPU work, and what a program learns at such points: kernel output, faults, asynchronous errors.
+/* wait.c - waiting for GPU work, and what a program learns at such points: kernel output, faults, asynchronous
+ * errors.
  *
- * A completion word is written by the GPU, or by softgpu, which also wakes a futex on its low half.  A real GPU wakes nobody, so a
- * long wait naps for growing times.  No wait outlives the session.
+ * A completion word is written by the GPU, or by softgpu, which also wakes a futex on its low half.  A real GPU wakes
+ * nobody, so a long wait naps for growing times.  No wait outlives the session.
  */
 #include "internal.h"
 
@@ -14,9 +15,11 @@
 
 static bool is_sticky(CUresult r)
 {
-	return r == CUDA_ERROR_ILLEGAL_ADDRESS || r == CUDA_ERROR_MISALIGNED_ADDRESS || r == CUDA_ERROR_LAUNCH_FAILED || r == CUDA_ERROR_ASSERT ||
-	       r == CUDA_ERROR_ILLEGAL_INSTRUCTION || r == CUDA_ERROR_INVALID_ADDRESS_SPACE || r == CUDA_ERROR_INVALID_PC ||
-	       r == CUDA_ERROR_HARDWARE_STACK_ERROR || r == CUDA_ERROR_LAUNCH_TIMEOUT || r == CUDA_ERROR_ECC_UNCORRECTABLE;
+	return r == CUDA_ERROR_ILLEGAL_ADDRESS || r == CUDA_ERROR_MISALIGNED_ADDRESS ||
+	       r == CUDA_ERROR_LAUNCH_FAILED || r == CUDA_ERROR_ASSERT || r == CUDA_ERROR_ILLEGAL_INSTRUCTION ||
+	       r == CUDA_ERROR_INVALID_ADDRESS_SPACE || r == CUDA_ERROR_INVALID_PC ||
+	       r == CUDA_ERROR_HARDWARE_STACK_ERROR || r == CUDA_ERROR_LAUNCH_TIMEOUT ||
+	       r == CUDA_ERROR_ECC_UNCORRECTABLE;
 }
 
 static CUresult ask_fault(void)
@@ -34,8 +37,10 @@ static CUresult ask_fault(void)
 		return (CUresult)none;
 	f.kernel[sizeof f.kernel - 1] = 0;
 	if (f.result != CUDA_ERROR_ASSERT)
-		agc_log("kernel %s, line %u of its PTX: address 0x%llx, block (%u,%u,%u), thread (%u,%u,%u): error %u", (const char *)f.kernel, f.line,
-		        (unsigned long long)f.addr, f.ctaid[0], f.ctaid[1], f.ctaid[2], f.tid[0], f.tid[1], f.tid[2], f.result);
+		agc_log("kernel %s, line %u of its PTX: address 0x%llx, block (%u,%u,%u), thread (%u,%u,%u): error "
+			"%u",
+			(const char *)f.kernel, f.line, (unsigned long long)f.addr, f.ctaid[0], f.ctaid[1],
+			f.ctaid[2], f.tid[0], f.tid[1], f.tid[2], f.result);
 	return (CUresult)f.result;
 }
 
@@ -80,11 +85,13 @@ static CUresult interrupted(uint64_t failing_since, uint64_t now)
 	return CUDA_SUCCESS;
 }
 
-/* The word is there.  In a session that is being ended kernels were told to stop early: then it says nothing about their results. */
+/* The word is there.  In a session that is being ended kernels were told to stop early: then it says nothing about
+ * their results. */
 static CUresult arrived(void)
 {
 	atomic_thread_fence(memory_order_acquire);
-	return atomic_load_explicit(&agc_s.shm->ended, memory_order_relaxed) == 0 || agc_alive(0) ? CUDA_SUCCESS : agc_error();
+	return atomic_load_explicit(&agc_s.shm->ended, memory_order_relaxed) == 0 || agc_alive(0) ? CUDA_SUCCESS
+												  : agc_error();
 }
 
 CUresult agc_wait_word(const volatile uint64_t *word, uint64_t value)

@@ -1,6 +1,7 @@
-/* range_test.c - alloc/range.c against a naive model: an array of units, each free, live or outside, with its busy number.
- * Properties after every step: results lie in granted memory, overlap nothing live, touch nothing busy, respect alignment and the 4 GiB
- * lines; a refusal is right (the model finds no place either); range_wait_for is the least number that helps; the heap is valid. */
+/* range_test.c - alloc/range.c against a naive model: an array of units, each free, live or outside, with its busy
+ * number. Properties after every step: results lie in granted memory, overlap nothing live, touch nothing busy,
+ * respect alignment and the 4 GiB lines; a refusal is right (the model finds no place either); range_wait_for is the
+ * least number that helps; the heap is valid. */
 #include "alloc/internal.h"
 
 #include <stdio.h>
@@ -132,10 +133,13 @@ static void random_steps(int steps)
 			if (rnd(10) == 0 && range_heap_trim(h, seq, free_before / 2, &at, &bytes)) {
 				expect(at % AG_GRANULE == 0 && bytes >= UNIT, "random", "trim shape", step);
 				for (uint64_t a = at; a < at + bytes; a += UNIT) {
-					expect(unit[(a - BASE) / UNIT].state == FREE && unit[(a - BASE) / UNIT].busy <= seq, "random", "trim of live", step);
+					expect(unit[(a - BASE) / UNIT].state == FREE &&
+						       unit[(a - BASE) / UNIT].busy <= seq,
+					       "random", "trim of live", step);
 					unit[(a - BASE) / UNIT].state = OUTSIDE;
 				}
-				expect(range_heap_total(h) - range_heap_used(h) >= free_before / 2, "random", "trim left too little", step);
+				expect(range_heap_total(h) - range_heap_used(h) >= free_before / 2, "random",
+				       "trim left too little", step);
 			}
 		}
 		}
@@ -160,7 +164,8 @@ static void edges(void)
 	expect(a == BASE && b == BASE + 512, "edges", "lowest address", 2);
 	expect(range_find(h, b + 1023, &start, &bytes) && start == b && bytes == 1024, "edges", "rounded size", 3);
 	expect(!range_find(h, b + 1024, &start, &bytes), "edges", "past the end", 4);
-	expect(range_alloc(h, UINT64_MAX - 5, 1, 0) == 0 && range_alloc(h, 4, 3, 0) == 0, "edges", "absurd requests", 5);
+	expect(range_alloc(h, UINT64_MAX - 5, 1, 0) == 0 && range_alloc(h, 4, 3, 0) == 0, "edges", "absurd requests",
+	       5);
 	expect(range_free(h, a, 7) == 512 && range_alloc(h, 512, 1, 6) == b + 1024, "edges", "reused while busy", 6);
 	expect(range_alloc(h, 512, 1, 7) == a, "edges", "not reused when idle", 7);
 	expect(range_wait_for(h, 4ull << 20, 1) == UINT64_MAX, "edges", "wait_for beyond the heap", 8);

@@ -1,5 +1,5 @@
-/* core_test.c - the client's core against a worker that tests control (fake.h): ring, slots, waits, copies, memory, death, fork.
- * Each case runs in a process of its own, because a process has one session for life. */
+/* core_test.c - the client's core against a worker that tests control (fake.h): ring, slots, waits, copies, memory,
+ * death, fork. Each case runs in a process of its own, because a process has one session for life. */
 #include "api/client/internal.h"
 #include "fake.h"
 
@@ -31,7 +31,7 @@ static bool begin(void)
 	return true;
 }
 
-/* --- cases ------------------------------------------------------------------------------------------------------------------ */
+/* --- cases -------------------------------------------------------------------------------------------------------- */
 
 static bool before_init(void)
 {
@@ -108,7 +108,8 @@ static bool ring_wraps(void)
 	CHECK(agc_sync_all() == CUDA_SUCCESS);
 	void *m = agc_begin(AG_OP_nop, sizeof(struct msg_nop), 0);
 	CHECK(agc_call(m, NULL, 0, NULL, NULL) == CUDA_SUCCESS);
-	CHECK(atomic_load(&fake.ops[AG_OP_nop]) == before + n + 1 && atomic_load(&fake.bad) == 0 && atomic_load(&fake.pads) > 10);
+	CHECK(atomic_load(&fake.ops[AG_OP_nop]) == before + n + 1 && atomic_load(&fake.bad) == 0 &&
+	      atomic_load(&fake.pads) > 10);
 	CHECK(!agc_begin(AG_OP_nop, sizeof(struct msg_nop), AG_MSG_MAX) && agc_error() == CUDA_ERROR_INVALID_VALUE);
 	return true;
 }
@@ -164,7 +165,8 @@ static bool slots_run_out(void)
 	for (unsigned i = 0; i < AG_SLOTS + 60; i++)
 		pthread_join(t[i], NULL);
 	pthread_join(u, NULL);
-	CHECK(atomic_load(&failures) == 0 && atomic_load(&fake.ops[AG_OP_nop]) == (AG_SLOTS + 60) * 20 && atomic_load(&fake.bad) == 0);
+	CHECK(atomic_load(&failures) == 0 && atomic_load(&fake.ops[AG_OP_nop]) == (AG_SLOTS + 60) * 20 &&
+	      atomic_load(&fake.bad) == 0);
 	return true;
 }
 
@@ -194,7 +196,7 @@ static bool fault_sticks(void)
 	return true;
 }
 
-/* --- copies -------------------------------------------------------------------------------------------------------------------- */
+/* --- copies ------------------------------------------------------------------------------------------------------- */
 
 static uint64_t rng = 88172645463325252ull;
 static uint64_t rnd(uint64_t n)
@@ -212,11 +214,13 @@ static bool copies(void)
 	CUdeviceptr d, e;
 	CUstream s;
 	CHECK(begin());
-	CHECK(D->cuMemAlloc_v2(&d, MOST) == 0 && D->cuMemAlloc_v2(&e, MOST) == 0 && D->cuMemHostAlloc((void **)&pinned, MOST, 0) == 0);
+	CHECK(D->cuMemAlloc_v2(&d, MOST) == 0 && D->cuMemAlloc_v2(&e, MOST) == 0 &&
+	      D->cuMemHostAlloc((void **)&pinned, MOST, 0) == 0);
 	CHECK(D->cuStreamCreate(&s, CU_STREAM_NON_BLOCKING) == 0);
 	for (size_t i = 0; i < MOST; i++)
 		a[i] = (uint8_t)(i * 31 + i / 253);
-	static const size_t size[] = { 1, 7, 64, 4096, 65536, 65537, 262144, 262145, 1000003, 4 << 20, (4 << 20) + 1, (8 << 20) + 5, MOST };
+	static const size_t size[] = { 1,      7,       64,      4096,          65536,         65537, 262144,
+				       262145, 1000003, 4 << 20, (4 << 20) + 1, (8 << 20) + 5, MOST };
 	for (size_t k = 0; k < sizeof size / sizeof *size; k++) {
 		size_t n = size[k], off = rnd(MOST - n + 1);
 		CUstream st = k % 2 ? s : NULL;
@@ -225,7 +229,8 @@ static bool copies(void)
 		CHECK(D->cuMemcpyDtoDAsync_v2(e, d + off, n, st) == 0);
 		CHECK(D->cuMemcpyDtoHAsync_v2(b, e, n, st) == 0);
 		CHECK(memcmp(b, a + off, n) == 0);
-		CHECK(D->cuMemcpyDtoHAsync_v2(pinned, e, n, st) == 0 && D->cuStreamSynchronize(st) == 0 && memcmp(pinned, a + off, n) == 0);
+		CHECK(D->cuMemcpyDtoHAsync_v2(pinned, e, n, st) == 0 && D->cuStreamSynchronize(st) == 0 &&
+		      memcmp(pinned, a + off, n) == 0);
 		CHECK(D->cuMemcpy((CUdeviceptr)(uintptr_t)b, (CUdeviceptr)(uintptr_t)pinned, n) == 0);
 	}
 	/* Many small ones: the source may change as soon as the call returns. */
@@ -236,8 +241,10 @@ static bool copies(void)
 	CHECK(D->cuMemcpyDtoHAsync_v2(b, d, 80000, s) == 0);
 	for (int i = 0; i < 20000; i++)
 		CHECK(((uint32_t *)b)[i] == (uint32_t)i * 2654435761u);
-	CHECK(D->cuMemcpyHtoD_v2(d + MOST - 8, a, 9) == CUDA_ERROR_INVALID_VALUE && D->cuMemcpyDtoH_v2(b, d - 512, 4) == CUDA_ERROR_INVALID_VALUE);
-	CHECK(D->cuMemcpyHtoD_v2((CUdeviceptr)(uintptr_t)b, a, 4) == CUDA_ERROR_INVALID_VALUE && D->cuMemcpyHtoD_v2(d, a, 0) == 0);
+	CHECK(D->cuMemcpyHtoD_v2(d + MOST - 8, a, 9) == CUDA_ERROR_INVALID_VALUE &&
+	      D->cuMemcpyDtoH_v2(b, d - 512, 4) == CUDA_ERROR_INVALID_VALUE);
+	CHECK(D->cuMemcpyHtoD_v2((CUdeviceptr)(uintptr_t)b, a, 4) == CUDA_ERROR_INVALID_VALUE &&
+	      D->cuMemcpyHtoD_v2(d, a, 0) == 0);
 	return true;
 }
 
@@ -252,12 +259,22 @@ static bool shapes(void)
 	for (int i = 0; i < BOX; i++)
 		host[i] = (uint8_t)rnd(256);
 	for (int k = 0; k < 60; k++) {
-		size_t w = 1 + rnd(k % 7 == 0 ? 300000 : 300), h = 1 + rnd(k % 7 == 0 ? 3 : 40), z = 1 + rnd(3), hp = w + rnd(50), dp = w + rnd(70);
+		size_t w = 1 + rnd(k % 7 == 0 ? 300000 : 300), h = 1 + rnd(k % 7 == 0 ? 3 : 40), z = 1 + rnd(3),
+		       hp = w + rnd(50), dp = w + rnd(70);
 		size_t hh = h + rnd(3), dh = h + rnd(3);
 		if (hp * hh * z > BOX || dp * dh * z > BOX)
 			continue;
-		CUDA_MEMCPY3D c = { .srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = host, .srcPitch = hp, .srcHeight = hh,
-			.dstMemoryType = CU_MEMORYTYPE_DEVICE, .dstDevice = d, .dstPitch = dp, .dstHeight = dh, .WidthInBytes = w, .Height = h, .Depth = z };
+		CUDA_MEMCPY3D c = { .srcMemoryType = CU_MEMORYTYPE_HOST,
+				    .srcHost = host,
+				    .srcPitch = hp,
+				    .srcHeight = hh,
+				    .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+				    .dstDevice = d,
+				    .dstPitch = dp,
+				    .dstHeight = dh,
+				    .WidthInBytes = w,
+				    .Height = h,
+				    .Depth = z };
 		CHECK(D->cuMemsetD8_v2(d, 0xEE, BOX) == 0);
 		memset(want, 0xEE, BOX);
 		for (size_t zz = 0; zz < z; zz++)
@@ -266,8 +283,17 @@ static bool shapes(void)
 		CHECK(D->cuMemcpy3D_v2(&c) == 0);
 		CHECK(D->cuMemcpyDtoH_v2(back, d, BOX) == 0 && memcmp(back, want, BOX) == 0);
 		/* And out again, into another shape. */
-		CUDA_MEMCPY3D o = { .dstMemoryType = CU_MEMORYTYPE_UNIFIED, .dstDevice = (CUdeviceptr)(uintptr_t)back, .dstPitch = hp, .dstHeight = hh,
-			.srcMemoryType = CU_MEMORYTYPE_DEVICE, .srcDevice = d, .srcPitch = dp, .srcHeight = dh, .WidthInBytes = w, .Height = h, .Depth = z };
+		CUDA_MEMCPY3D o = { .dstMemoryType = CU_MEMORYTYPE_UNIFIED,
+				    .dstDevice = (CUdeviceptr)(uintptr_t)back,
+				    .dstPitch = hp,
+				    .dstHeight = hh,
+				    .srcMemoryType = CU_MEMORYTYPE_DEVICE,
+				    .srcDevice = d,
+				    .srcPitch = dp,
+				    .srcHeight = dh,
+				    .WidthInBytes = w,
+				    .Height = h,
+				    .Depth = z };
 		memset(back, 0x11, BOX);
 		memset(want, 0x11, BOX);
 		for (size_t zz = 0; zz < z; zz++)
@@ -275,17 +301,24 @@ static bool shapes(void)
 				memcpy(want + (zz * hh + y) * hp, host + (zz * hh + y) * hp, w);
 		CHECK(D->cuMemcpy3D_v2(&o) == 0 && memcmp(back, want, BOX) == 0);
 	}
-	CUDA_MEMCPY2D bad = { .srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = host, .srcPitch = 8, .dstMemoryType = CU_MEMORYTYPE_DEVICE,
-		.dstDevice = d, .dstPitch = 64, .WidthInBytes = 16, .Height = 2 };
+	CUDA_MEMCPY2D bad = { .srcMemoryType = CU_MEMORYTYPE_HOST,
+			      .srcHost = host,
+			      .srcPitch = 8,
+			      .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+			      .dstDevice = d,
+			      .dstPitch = 64,
+			      .WidthInBytes = 16,
+			      .Height = 2 };
 	CHECK(D->cuMemcpy2D_v2(&bad) == CUDA_ERROR_INVALID_VALUE);
 	bad.srcPitch = 64;
 	bad.Height = SIZE_MAX / 32;
 	CHECK(D->cuMemcpy2D_v2(&bad) == CUDA_ERROR_INVALID_VALUE);
-	CHECK(D->cuMemsetD32_v2(d + 2, 0, 1) == CUDA_ERROR_INVALID_VALUE && D->cuMemsetD2D16_v2(d, 32, 7, 17, 2) == CUDA_ERROR_INVALID_VALUE);
+	CHECK(D->cuMemsetD32_v2(d + 2, 0, 1) == CUDA_ERROR_INVALID_VALUE &&
+	      D->cuMemsetD2D16_v2(d, 32, 7, 17, 2) == CUDA_ERROR_INVALID_VALUE);
 	return true;
 }
 
-/* --- memory ------------------------------------------------------------------------------------------------------------------------ */
+/* --- memory ------------------------------------------------------------------------------------------------------- */
 
 static bool memory(void)
 {
@@ -301,20 +334,29 @@ static bool memory(void)
 	}
 	CHECK(atomic_load(&fake.ops[AG_OP_grant]) == 1);
 	CHECK(D->cuMemGetAddressRange_v2(&base, &size, p[50] + 77) == 0 && base == p[50] && size == 51000);
-	CHECK(D->cuMemFree_v2(p[50] + 512) == CUDA_ERROR_INVALID_VALUE && D->cuMemFree_v2(p[50]) == 0 && D->cuMemFree_v2(p[50]) == CUDA_ERROR_INVALID_VALUE);
-	CHECK(D->cuMemAlloc_v2(&q, FAKE_DEVICE * 2) == CUDA_ERROR_OUT_OF_MEMORY && D->cuMemAlloc_v2(&q, SIZE_MAX - 4096) == CUDA_ERROR_OUT_OF_MEMORY);
+	CHECK(D->cuMemFree_v2(p[50] + 512) == CUDA_ERROR_INVALID_VALUE && D->cuMemFree_v2(p[50]) == 0 &&
+	      D->cuMemFree_v2(p[50]) == CUDA_ERROR_INVALID_VALUE);
+	CHECK(D->cuMemAlloc_v2(&q, FAKE_DEVICE * 2) == CUDA_ERROR_OUT_OF_MEMORY &&
+	      D->cuMemAlloc_v2(&q, SIZE_MAX - 4096) == CUDA_ERROR_OUT_OF_MEMORY);
 	CHECK(D->cuMemAlloc_v2(&q, 0) == CUDA_ERROR_INVALID_VALUE);
 	CHECK(D->cuMemAlloc_v2(&q, FAKE_DEVICE - (64ull << 20)) == 0);        /* by exactly what there is */
 	CHECK(D->cuMemGetInfo_v2(&avail, &total) == 0 && total == FAKE_DEVICE && avail < 64ull << 20);
-	CHECK(D->cuMemHostAlloc(&h, 5000, CU_MEMHOSTALLOC_DEVICEMAP) == 0 && D->cuMemHostGetDevicePointer_v2(&base, h, 0) == 0);
+	CHECK(D->cuMemHostAlloc(&h, 5000, CU_MEMHOSTALLOC_DEVICEMAP) == 0 &&
+	      D->cuMemHostGetDevicePointer_v2(&base, h, 0) == 0);
 	CHECK(base == (CUdeviceptr)(uintptr_t)h);
 	memset(h, 5, 5000);
-	CHECK(D->cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, base + 4999) == 0 && type == CU_MEMORYTYPE_HOST);
-	CHECK(D->cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, q) == 0 && type == CU_MEMORYTYPE_DEVICE);
-	CHECK(D->cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, (CUdeviceptr)(uintptr_t)&type) == CUDA_ERROR_INVALID_VALUE);
-	CHECK(D->cuMemFree_v2(base) == CUDA_ERROR_INVALID_VALUE && D->cuMemFreeHost(h) == 0 && D->cuMemFreeHost(h) == CUDA_ERROR_INVALID_VALUE);
-	CHECK(D->cuMemHostRegister_v2(&rng, 8, 0) == 0 && D->cuMemHostRegister_v2(&rng, 8, 0) == CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED);
-	CHECK(D->cuMemHostUnregister(&rng) == 0 && D->cuMemHostUnregister(&rng) == CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED);
+	CHECK(D->cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, base + 4999) == 0 &&
+	      type == CU_MEMORYTYPE_HOST);
+	CHECK(D->cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, q) == 0 &&
+	      type == CU_MEMORYTYPE_DEVICE);
+	CHECK(D->cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, (CUdeviceptr)(uintptr_t)&type) ==
+	      CUDA_ERROR_INVALID_VALUE);
+	CHECK(D->cuMemFree_v2(base) == CUDA_ERROR_INVALID_VALUE && D->cuMemFreeHost(h) == 0 &&
+	      D->cuMemFreeHost(h) == CUDA_ERROR_INVALID_VALUE);
+	CHECK(D->cuMemHostRegister_v2(&rng, 8, 0) == 0 &&
+	      D->cuMemHostRegister_v2(&rng, 8, 0) == CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED);
+	CHECK(D->cuMemHostUnregister(&rng) == 0 &&
+	      D->cuMemHostUnregister(&rng) == CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED);
 	return true;
 }
 
@@ -325,7 +367,8 @@ static bool pool_order(void)
 	CUdeviceptr a, b, c;
 	CHECK(begin());
 	CHECK(D->cuStreamCreate(&s, CU_STREAM_NON_BLOCKING) == 0 && D->cuStreamCreate(&t, CU_STREAM_NON_BLOCKING) == 0);
-	CHECK(D->cuMemAllocAsync(&a, 1 << 20, s) == 0 && D->cuMemsetD8Async(a, 1, 1 << 20, s) == 0 && D->cuMemFreeAsync(a, s) == 0);
+	CHECK(D->cuMemAllocAsync(&a, 1 << 20, s) == 0 && D->cuMemsetD8Async(a, 1, 1 << 20, s) == 0 &&
+	      D->cuMemFreeAsync(a, s) == 0);
 	CHECK(D->cuMemAllocAsync(&b, 1 << 20, t) == 0 && b != a);
 	CHECK(D->cuMemAllocAsync(&c, 1 << 20, s) == 0 && c == a && D->cuMemFreeAsync(c, s) == 0);
 	CHECK(D->cuMemFreeAsync(c, s) == CUDA_ERROR_INVALID_VALUE);
@@ -343,7 +386,8 @@ static bool streams_events(void)
 	CHECK(D->cuEventQuery(e) == 0 && D->cuEventSynchronize(e) == 0);
 	atomic_store(&fake.no_signal, 1);
 	CHECK(D->cuMemsetD8Async(p, 1, 64, s) == 0 && D->cuEventRecord(e, s) == 0);
-	CHECK(D->cuEventQuery(e) == CUDA_ERROR_NOT_READY && D->cuStreamQuery(s) == CUDA_ERROR_NOT_READY && D->cuStreamQuery(s) == CUDA_ERROR_NOT_READY);
+	CHECK(D->cuEventQuery(e) == CUDA_ERROR_NOT_READY && D->cuStreamQuery(s) == CUDA_ERROR_NOT_READY &&
+	      D->cuStreamQuery(s) == CUDA_ERROR_NOT_READY);
 	uint64_t signals = atomic_load(&fake.ops[AG_OP_signal]);
 	CHECK(D->cuStreamQuery(s) == CUDA_ERROR_NOT_READY && atomic_load(&fake.ops[AG_OP_signal]) == signals);
 	atomic_store(&fake.no_signal, 0);
@@ -353,8 +397,10 @@ static bool streams_events(void)
 	for (int i = 0; i < 10; i++)
 		CHECK(D->cuStreamSynchronize(s) == 0 && D->cuStreamQuery(s) == 0);
 	CHECK(atomic_load(&fake.ops[AG_OP_signal]) == signals);         /* an idle stream costs no message */
-	CHECK(D->cuStreamSynchronize(none) == CUDA_ERROR_INVALID_HANDLE && D->cuEventRecord((CUevent)none, s) == CUDA_ERROR_INVALID_HANDLE);
-	CHECK(D->cuStreamDestroy_v2(s) == 0 && D->cuStreamDestroy_v2(s) == CUDA_ERROR_INVALID_HANDLE && D->cuEventDestroy_v2(e) == 0);
+	CHECK(D->cuStreamSynchronize(none) == CUDA_ERROR_INVALID_HANDLE &&
+	      D->cuEventRecord((CUevent)none, s) == CUDA_ERROR_INVALID_HANDLE);
+	CHECK(D->cuStreamDestroy_v2(s) == 0 && D->cuStreamDestroy_v2(s) == CUDA_ERROR_INVALID_HANDLE &&
+	      D->cuEventDestroy_v2(e) == 0);
 	CHECK(D->cuEventQuery(e) == CUDA_ERROR_INVALID_HANDLE);
 	return true;
 }
@@ -382,7 +428,7 @@ static bool host_functions(void)
 	return true;
 }
 
-/* --- the end ------------------------------------------------------------------------------------------------------------------------- */
+/* --- the end ------------------------------------------------------------------------------------------------------ */
 
 static _Atomic int returned;
 static void *in_call(void *arg)
@@ -395,7 +441,8 @@ static void *in_call(void *arg)
 static void *in_sync(void *arg)
 {
 	CUcontext c;
-	if (D->cuDevicePrimaryCtxRetain(&c, 0) == 0 && D->cuCtxSetCurrent(c) == 0 && D->cuMemsetD8Async((CUdeviceptr)(uintptr_t)arg, 0, 4, NULL) == 0 &&
+	if (D->cuDevicePrimaryCtxRetain(&c, 0) == 0 && D->cuCtxSetCurrent(c) == 0 &&
+	    D->cuMemsetD8Async((CUdeviceptr)(uintptr_t)arg, 0, 4, NULL) == 0 &&
 	    D->cuCtxSynchronize() == CUDA_ERROR_SYSTEM_NOT_READY)
 		atomic_fetch_add(&returned, 1);
 	return arg;
@@ -420,7 +467,8 @@ static bool worker_dies(void)
 		pthread_join(t[i], NULL);
 	CHECK(seconds() - start < 1.0 && atomic_load(&returned) == 16);
 	start = seconds();
-	CHECK(D->cuMemAlloc_v2(&p, 4) == CUDA_ERROR_SYSTEM_NOT_READY && D->cuCtxSynchronize() == CUDA_ERROR_SYSTEM_NOT_READY);
+	CHECK(D->cuMemAlloc_v2(&p, 4) == CUDA_ERROR_SYSTEM_NOT_READY &&
+	      D->cuCtxSynchronize() == CUDA_ERROR_SYSTEM_NOT_READY);
 	CHECK(D->cuInit(0) == CUDA_ERROR_SYSTEM_NOT_READY && seconds() - start < 0.1);
 	return true;
 }
@@ -460,8 +508,12 @@ static bool forks(void)
 	CHECK(begin());
 	pid_t child = fork();
 	if (child == 0)
-		_exit(D->cuInit(0) == CUDA_ERROR_NOT_INITIALIZED && D->cuDeviceGetCount(&n) == CUDA_ERROR_NOT_INITIALIZED &&
-		      D->cuMemAlloc_v2(&p, 4) == CUDA_ERROR_NOT_INITIALIZED && D->cuCtxSynchronize() == CUDA_ERROR_NOT_INITIALIZED ? 0 : 1);
+		_exit(D->cuInit(0) == CUDA_ERROR_NOT_INITIALIZED &&
+				      D->cuDeviceGetCount(&n) == CUDA_ERROR_NOT_INITIALIZED &&
+				      D->cuMemAlloc_v2(&p, 4) == CUDA_ERROR_NOT_INITIALIZED &&
+				      D->cuCtxSynchronize() == CUDA_ERROR_NOT_INITIALIZED
+			      ? 0
+			      : 1);
 	CHECK(waitpid(child, &status, 0) == child && status == 0);
 	CHECK(D->cuMemAlloc_v2(&p, 4) == 0 && D->cuMemsetD8_v2(p, 1, 4) == 0 && D->cuCtxSynchronize() == 0);
 	return true;
@@ -475,20 +527,38 @@ static bool many_threads(void)
 		pthread_create(&t[i], NULL, caller, NULL);
 	for (int i = 0; i < 2000; i++) {
 		CUdeviceptr p;
-		CHECK(D->cuMemAlloc_v2(&p, 1 + rnd(100000)) == 0 && D->cuMemsetD8Async(p, 1, 1, NULL) == 0 && D->cuMemFree_v2(p) == 0);
+		CHECK(D->cuMemAlloc_v2(&p, 1 + rnd(100000)) == 0 && D->cuMemsetD8Async(p, 1, 1, NULL) == 0 &&
+		      D->cuMemFree_v2(p) == 0);
 	}
 	for (int i = 0; i < 8; i++)
 		pthread_join(t[i], NULL);
 	return atomic_load(&failures) == 0 && atomic_load(&fake.bad) == 0;
 }
 
-static const struct { const char *name; bool (*run)(void); } cases[] = {
-	{ "before_init", before_init }, { "refused", refused }, { "other_version", other_version }, { "closes_at_once", closes_at_once },
-	{ "nobody_there", nobody_there }, { "window_taken", window_taken }, { "ring_wraps", ring_wraps }, { "ring_full", ring_full },
-	{ "slots_run_out", slots_run_out }, { "async_error_once", async_error_once }, { "fault_sticks", fault_sticks }, { "copies", copies },
-	{ "shapes", shapes }, { "memory", memory }, { "pool_order", pool_order }, { "streams_events", streams_events },
-	{ "host_functions", host_functions }, { "worker_dies", worker_dies }, { "dies_while_full", dies_while_full },
-	{ "session_ended_by_worker", session_ended_by_worker }, { "forks", forks }, { "many_threads", many_threads },
+static const struct { const char *name; bool (*run)(void);
+} cases[] = {
+	{ "before_init", before_init },
+	{ "refused", refused },
+	{ "other_version", other_version },
+	{ "closes_at_once", closes_at_once },
+	{ "nobody_there", nobody_there },
+	{ "window_taken", window_taken },
+	{ "ring_wraps", ring_wraps },
+	{ "ring_full", ring_full },
+	{ "slots_run_out", slots_run_out },
+	{ "async_error_once", async_error_once },
+	{ "fault_sticks", fault_sticks },
+	{ "copies", copies },
+	{ "shapes", shapes },
+	{ "memory", memory },
+	{ "pool_order", pool_order },
+	{ "streams_events", streams_events },
+	{ "host_functions", host_functions },
+	{ "worker_dies", worker_dies },
+	{ "dies_while_full", dies_while_full },
+	{ "session_ended_by_worker", session_ended_by_worker },
+	{ "forks", forks },
+	{ "many_threads", many_threads },
 };
 
 int main(int argc, char **argv)

@@ -56,7 +56,10 @@ static void send_fds(int sock, const void *body, size_t bytes, const int *fd, in
 {
 	struct iovec v = { (void *)body, bytes };
 	union { struct cmsghdr h; char room[CMSG_SPACE(2 * sizeof(int))]; } c;
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = CMSG_SPACE((size_t)n * sizeof(int)) };
+	struct msghdr m = { .msg_iov = &v,
+			    .msg_iovlen = 1,
+			    .msg_control = &c,
+			    .msg_controllen = CMSG_SPACE((size_t)n * sizeof(int)) };
 	memset(&c, 0, sizeof c);
 	c.h.cmsg_level = SOL_SOCKET;
 	c.h.cmsg_type = SCM_RIGHTS;
@@ -66,7 +69,7 @@ static void send_fds(int sock, const void *body, size_t bytes, const int *fd, in
 		fprintf(stderr, "fake: sendmsg: %s\n", strerror(errno));
 }
 
-/* --- operations --------------------------------------------------------------------------------------------------------- */
+/* --- operations --------------------------------------------------------------------------------------------------- */
 
 static void complete(uint64_t addr, uint64_t value)
 {
@@ -117,9 +120,15 @@ static uint32_t act(const struct ag_head *h, void *rep, uint32_t *bytes)
 	}
 	case AG_OP_copy3d: copy3d((const void *)h); return 0;
 	case AG_OP_set: set((const void *)h); return 0;
-	case AG_OP_signal: complete(((const struct msg_signal *)h)->word, ((const struct msg_signal *)h)->value); return 0;
-	case AG_OP_event_record: complete(((const struct msg_event_record *)h)->word, ((const struct msg_event_record *)h)->value); return 0;
-	case AG_OP_hostfunc: complete(((const struct msg_hostfunc *)h)->word, ((const struct msg_hostfunc *)h)->ticket); return 0;
+	case AG_OP_signal:
+		complete(((const struct msg_signal *)h)->word, ((const struct msg_signal *)h)->value);
+		return 0;
+	case AG_OP_event_record:
+		complete(((const struct msg_event_record *)h)->word, ((const struct msg_event_record *)h)->value);
+		return 0;
+	case AG_OP_hostfunc:
+		complete(((const struct msg_hostfunc *)h)->word, ((const struct msg_hostfunc *)h)->ticket);
+		return 0;
 	case AG_OP_fault: {
 		struct rep_fault *r = rep;
 		memset(r, 0, sizeof *r);
@@ -152,7 +161,8 @@ static void one(const struct ag_head *h)
 		atomic_fetch_add(&fake.pads, 1);
 		return;
 	}
-	if (h->op >= AG_OP_COUNT || h->bytes % 8 || h->bytes < sizeof *h || (h->slot != AG_NO_SLOT && h->slot >= AG_SLOTS)) {
+	if (h->op >= AG_OP_COUNT || h->bytes % 8 || h->bytes < sizeof *h ||
+	    (h->slot != AG_NO_SLOT && h->slot >= AG_SLOTS)) {
 		atomic_fetch_add(&fake.bad, 1);
 		return;
 	}
@@ -208,7 +218,7 @@ static void serve(int sock)
 	}
 }
 
-/* --- sessions --------------------------------------------------------------------------------------------------------------- */
+/* --- sessions ----------------------------------------------------------------------------------------------------- */
 
 static void fill_device(struct ag_device_info *d)
 {
@@ -247,8 +257,13 @@ static bool shake_hands(int sock)
 	if (recv(sock, &hello, sizeof hello, 0) != (ssize_t)sizeof hello || hello.magic != AG_WIRE_MAGIC)
 		return false;
 	int how = atomic_load(&fake.refuse);
-	struct ag_welcome w = { .magic = AG_WIRE_MAGIC, .version = how == 2 ? 99 : AG_WIRE_VERSION, .status = how == 1 ? CUDA_ERROR_NO_DEVICE : 0,
-		.session = 1, .window_bytes = AG_WINDOW_BYTES, .shm_bytes = total, .why = "no device for tests" };
+	struct ag_welcome w = { .magic = AG_WIRE_MAGIC,
+				.version = how == 2 ? 99 : AG_WIRE_VERSION,
+				.status = how == 1 ? CUDA_ERROR_NO_DEVICE : 0,
+				.session = 1,
+				.window_bytes = AG_WINDOW_BYTES,
+				.shm_bytes = total,
+				.why = "no device for tests" };
 	if (how == 1)
 		send(sock, &w, sizeof w, MSG_NOSIGNAL);
 	if (how == 1 || how == 3)

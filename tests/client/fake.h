@@ -1,7 +1,8 @@
-/* fake.h - a worker small enough to be trusted by tests: one thread behind a real socket, with the ring, the slots and memory, no GPU.
+/* fake.h - a worker small enough to be trusted by tests: one thread behind a real socket, with the ring, the slots
+ * and memory, no GPU.
  *
- * Device memory is an array; host memory is a memfd that this side maps elsewhere, as the real worker's process would have it.  Knobs make it
- * misbehave on purpose.  It shares no code with the client's ring.
+ * Device memory is an array; host memory is a memfd that this side maps elsewhere, as the real worker's process would
+ * have it.  Knobs make it misbehave on purpose.  It shares no code with the client's ring.
  */
 #ifndef FAKE_H
 #define FAKE_H

@@ -1,4 +1,5 @@
-/* fatbin_kernel.cu - what the fat binaries of fatbin_test.c hold. Long enough that every compressor has something to do. */
+/* fatbin_kernel.cu - what the fat binaries of fatbin_test.c hold. Long enough that every compressor has something to
+ * do. */
 __device__ int counter;
 __constant__ float table[64];
 

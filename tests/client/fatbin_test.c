@@ -1,5 +1,6 @@
-/* fatbin_test.c - every form in which nvcc packs device code (build/tests/fatbin/, made by api/client.mk) gives the PTX that `nvcc -ptx` gives.
- * With an argument, fuzzes instead: that many mutated images per file, none of which may be read out of bounds (sanitizer builds). */
+/* fatbin_test.c - every form in which nvcc packs device code (build/tests/fatbin/, made by api/client.mk) gives the
+ * PTX that `nvcc -ptx` gives. With an argument, fuzzes instead: that many mutated images per file, none of which may
+ * be read out of bounds (sanitizer builds). */
 #include "api/client/fatbin.h"
 
 #include <stdio.h>
@@ -63,7 +64,8 @@ static void packed(const char *name, unsigned sm, const char *reference)
 	expect(r == CUDA_SUCCESS && out.n == 1 && same_text(&out.v[0], want), name, r ? "refused" : "another text");
 	agc_pieces_free(&out);
 	r = agc_image_pieces(image, 0, sm, &out);        /* as the program gives it: no size */
-	expect(r == CUDA_SUCCESS && out.n == 1 && same_text(&out.v[0], want), "the same without a size", r ? "refused" : "another text");
+	expect(r == CUDA_SUCCESS && out.n == 1 && same_text(&out.v[0], want), "the same without a size",
+	       r ? "refused" : "another text");
 	agc_pieces_free(&out);
 	free(image);
 	free(want);
@@ -88,7 +90,11 @@ static void target(const char *name, unsigned sm, const char *want)
 /* What nvcc's host code holds: pointers to images. */
 static void wrappers(void)
 {
-	struct { uint32_t magic, version; const void *data; const void *const *list; } w = { 0x466243B1u, 1, NULL, NULL };
+	struct {
+		uint32_t magic, version;
+		const void *data;
+		const void *const *list;
+	} w = { 0x466243B1u, 1, NULL, NULL };
 	size_t a_size, b_size;
 	uint8_t *a = read_all("default.fatbin", &a_size), *b = read_all("speed.fatbin", &b_size);
 	const void *list[] = { a, b, NULL }, *none[] = { NULL };
@@ -98,10 +104,12 @@ static void wrappers(void)
 	agc_pieces_free(&out);
 	w.version = 2;
 	w.list = list;
-	expect(agc_image_pieces(&w, 0, 90, &out) == CUDA_SUCCESS && out.n == 2, "wrapper version 2: all pieces", "refused");
+	expect(agc_image_pieces(&w, 0, 90, &out) == CUDA_SUCCESS && out.n == 2, "wrapper version 2: all pieces",
+	       "refused");
 	agc_pieces_free(&out);
 	w.list = none;
-	expect(agc_image_pieces(&w, 0, 90, &out) == CUDA_SUCCESS && out.n == 1, "wrapper version 2 without pieces", "refused");
+	expect(agc_image_pieces(&w, 0, 90, &out) == CUDA_SUCCESS && out.n == 1, "wrapper version 2 without pieces",
+	       "refused");
 	agc_pieces_free(&out);
 	w.data = NULL;
 	expect(agc_image_pieces(&w, 0, 90, &out) == CUDA_ERROR_INVALID_IMAGE, "wrapper of nothing", "accepted");
@@ -118,7 +126,8 @@ static void odd_images(void)
 	expect(r == CUDA_ERROR_NO_BINARY_FOR_GPU && out.sass_only, "cubin", "accepted");
 	agc_pieces_free(&out);
 	r = agc_image_pieces("\n\n.version 8.0\n", 0, 90, &out);
-	expect(r == CUDA_SUCCESS && out.n == 1 && strcmp(out.v[0].text, ".version 8.0\n") == 0, "text", "not taken as it is");
+	expect(r == CUDA_SUCCESS && out.n == 1 && strcmp(out.v[0].text, ".version 8.0\n") == 0, "text",
+	       "not taken as it is");
 	agc_pieces_free(&out);
 	r = agc_image_pieces("\x01\x02\x03\x04\x05\x06\x07", 7, 90, &out);
 	expect(r == CUDA_ERROR_INVALID_IMAGE, "noise", "accepted");
@@ -140,7 +149,10 @@ static uint64_t rnd(uint64_t n)
 
 static void mutate(uint8_t *p, size_t n)
 {
-	static const uint64_t odd[] = { 0, 1, 0xff, 0xffff, 0x7fffffff, 0xffffffff, 0x7fffffffffffffff, 0xffffffffffffffff, 0x40, 0x2000, 0x8000 };
+	static const uint64_t odd[] = {
+		0,    1,      0xff,  0xffff, 0x7fffffff, 0xffffffff, 0x7fffffffffffffff, 0xffffffffffffffff,
+		0x40, 0x2000, 0x8000
+	};
 	for (uint64_t k = 1 + rnd(4); k; k--) {
 		/* Mostly in the headers: that is where lengths are. */
 		size_t at = rnd(3) ? rnd(n < 160 ? n : 160) : rnd(n), w = 1u << rnd(4);
@@ -154,7 +166,8 @@ static int fuzz(unsigned long rounds)
 {
 	static const char *const seed[] = { "default.fatbin", "speed.fatbin", "none.fatbin", "many.fatbin" };
 	unsigned long accepted = 0, refused = 0;
-	freopen("/dev/null", "w", stderr);       /* a line per refused image is not wanted here; sanitizers exit with a status */
+	freopen("/dev/null", "w",
+		stderr); /* a line per refused image is not wanted here; sanitizers exit with a status */
 	for (size_t f = 0; f < sizeof seed / sizeof *seed; f++) {
 		size_t size;
 		uint8_t *image = read_all(seed[f], &size);

@@ -1,4 +1,5 @@
-/* reset.cu - a device reset in the middle of a program: what was allocated is gone, and everything works again, variables as at the start. */
+/* reset.cu - a device reset in the middle of a program: what was allocated is gone, and everything works again,
+ * variables as at the start. */
 #include "check.h"
 
 __device__ int counter = 5;

@@ -1,4 +1,5 @@
-/* vmm.cu - virtual memory by hand: reserve, create, map, give access, move an allocation to another address, take everything apart. */
+/* vmm.cu - virtual memory by hand: reserve, create, map, give access, move an allocation to another address, take
+ * everything apart. */
 #include "check.h"
 #include <cuda.h>
 
