@@ -19,8 +19,8 @@ build/tests/client_core_asan: $(call asan_objs,$(CLIENT_TEST_SRC) $(CLIENT_SRC))
 	$(CC) -pthread $(ASAN_FLAGS) -o $@ $^ -l:libzstd.a -l:liblz4.a -ldl
 
 # Fat binaries in every form nvcc packs them.
-FATBIN_TEST := $(addprefix build/tests/fatbin/,default.fatbin size.fatbin speed.fatbin balance.fatbin none.fatbin all.fatbin many.fatbin arch.fatbin \
-	machine.fatbin sm_90.ptx)
+FATBIN_TEST := $(patsubst %,build/tests/fatbin/%.fatbin,default size speed balance none all many arch machine) \
+	build/tests/fatbin/sm_90.ptx
 FATBIN_PTX90 := -gencode arch=compute_90,code=[sm_90,compute_90]
 FATBIN_FLAGS_default := $(FATBIN_PTX90)
 FATBIN_FLAGS_size := $(FATBIN_PTX90) -compress-mode size
@@ -28,7 +28,8 @@ FATBIN_FLAGS_speed := $(FATBIN_PTX90) -compress-mode speed
 FATBIN_FLAGS_balance := $(FATBIN_PTX90) -compress-mode balance
 FATBIN_FLAGS_none := $(FATBIN_PTX90) -no-compress
 FATBIN_FLAGS_all := $(FATBIN_PTX90) -Xfatbin -compress-all
-FATBIN_FLAGS_many := $(foreach a,75 80 90 100,-gencode arch=compute_$(a),code=compute_$(a)) -gencode arch=compute_90,code=sm_90
+FATBIN_FLAGS_many := $(foreach a,75 80 90 100,-gencode arch=compute_$(a),code=compute_$(a)) \
+	-gencode arch=compute_90,code=sm_90
 FATBIN_FLAGS_arch := -gencode arch=compute_90a,code=[sm_90a,compute_90a]
 FATBIN_FLAGS_machine := -gencode arch=compute_90,code=sm_90
 build/tests/fatbin/%.fatbin: tests/client/fatbin_kernel.cu
@@ -40,9 +41,11 @@ build/tests/fatbin/sm_90.ptx: tests/client/fatbin_kernel.cu
 
 TESTS += build/tests/client_fatbin build/tests/client_fatbin_asan tests/fuzz/fatbin_fuzz.sh
 $(call objs,tests/client/fatbin_test.c) $(call asan_objs,tests/client/fatbin_test.c): | build/gen/.stamp
-build/tests/client_fatbin: $(call objs,tests/client/fatbin_test.c) $(CLIENT_OBJ) $$(call objs,$$(CLIENT_TEST_GEN)) | $(FATBIN_TEST)
+build/tests/client_fatbin build/tests/client_fatbin_asan: | $(FATBIN_TEST)
+build/tests/client_fatbin: $(call objs,tests/client/fatbin_test.c) $(CLIENT_OBJ) $$(call objs,$$(CLIENT_TEST_GEN))
 	@mkdir -p $(@D)
 	$(CC) -pthread -o $@ $^ -l:libzstd.a -l:liblz4.a -ldl
-build/tests/client_fatbin_asan: $(call asan_objs,tests/client/fatbin_test.c $(CLIENT_SRC)) $$(call asan_objs,$$(CLIENT_TEST_GEN)) | $(FATBIN_TEST)
+build/tests/client_fatbin_asan: $(call asan_objs,tests/client/fatbin_test.c $(CLIENT_SRC)) \
+	$$(call asan_objs,$$(CLIENT_TEST_GEN))
 	@mkdir -p $(@D)
 	$(CC) -pthread $(ASAN_FLAGS) -o $@ $^ -l:libzstd.a -l:liblz4.a -ldl
