@@ -4,7 +4,10 @@
 all:
 
 SHELL := /bin/bash
-CUDA_HOME ?= $(firstword $(wildcard /usr/local/cuda build/cuda))
+# Empty counts as unset: the first make of a fresh machine runs before .ci/deps has fetched a toolkit.
+ifeq ($(strip $(CUDA_HOME)),)
+CUDA_HOME := $(firstword $(wildcard /usr/local/cuda $(CURDIR)/build/cuda))
+endif
 export CUDA_HOME
 NVCC      := $(CUDA_HOME)/bin/nvcc
 LUA       := lua5.4
