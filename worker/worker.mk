@@ -59,8 +59,11 @@ build/tests/worker_%: build/asan/obj/tests/worker/%_test.o $(WORKER_TEST_OBJ)
 TESTS += $(WORKER_TESTS:%=build/tests/worker_%)
 
 # Failures, with real processes.
-build/tests/worker_load: tests/worker/load.cu $(LINK_LIBS) | build/bin/agileos
+build/tests/worker_load: tests/worker/load.cu
+build/tests/worker_growth: tests/worker/growth.cu
+build/tests/worker_load build/tests/worker_growth: $(LINK_LIBS) | build/bin/agileos
 	@mkdir -p $(@D)
 	$(NVCC) -std=c++17 -O1 -o $@ $< -Lbuild/lib
 tests/worker/failure_test.sh: build/tests/worker_load build/bin/agileos
-TESTS += tests/worker/failure_test.sh
+tests/worker/growth_test.sh: build/tests/worker_growth build/bin/agileos
+TESTS += tests/worker/failure_test.sh tests/worker/growth_test.sh
