@@ -455,6 +455,9 @@ CUresult invoke_event_record(struct session *s, const struct msg_event_record *m
 	bool latest = seq >= e->newest;
 	if (latest)
 		e->newest = seq;
+	/* The word first: whoever has waited for the event, on whatever stream, must find it told as complete. */
+	if (!r && m->word && !st->capturing)
+		r = s->d->cuStreamWriteValue64_v2(st->real, m->word, m->value, 0);
 	if (!r && latest)
 		r = m->flags ? s->d->cuEventRecordWithFlags(e->real, st->real, m->flags)
 		             : s->d->cuEventRecord(e->real, st->real);
@@ -462,8 +465,6 @@ CUresult invoke_event_record(struct session *s, const struct msg_event_record *m
 		e->recorded = true;
 	if (!s->st.flushing || latest)
 		e->pending = NULL;
-	if (!r && m->word && !st->capturing)
-		r = s->d->cuStreamWriteValue64_v2(st->real, m->word, m->value, 0);
 	return r;
 }
 

@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#define ELAPSED_NS 500000000ull
+
 struct event {
 	ag_id id;
 	unsigned flags;
@@ -158,6 +160,20 @@ CUresult call_cuEventSynchronize(CUevent h)
 	return agc_sync_point(value ? agc_wait_word(w, value) : CUDA_SUCCESS);
 }
 
+static CUresult elapsed(ag_id start, ag_id stop, float *ms)
+{
+	struct rep_event_elapsed rep;
+	struct msg_event_elapsed *m = agc_begin(AG_OP_event_elapsed, sizeof *m, 0);
+	if (!m)
+		return agc_error();
+	m->start = start;
+	m->stop = stop;
+	CUresult r = agc_call(m, &rep, sizeof rep, NULL, NULL);
+	if (r == CUDA_SUCCESS)
+		*ms = rep.ms;
+	return r;
+}
+
 CUresult call_cuEventElapsedTime_v2(float *ms, CUevent start, CUevent stop)
 {
 	uint64_t v0, v1;
@@ -172,14 +188,10 @@ CUresult call_cuEventElapsedTime_v2(float *ms, CUevent start, CUevent stop)
 		return CUDA_ERROR_INVALID_HANDLE;
 	if (*w0 < v0 || *w1 < v1)
 		return CUDA_ERROR_NOT_READY;
-	struct rep_event_elapsed rep;
-	struct msg_event_elapsed *m = agc_begin(AG_OP_event_elapsed, sizeof *m, 0);
-	if (!m)
-		return agc_error();
-	m->start = a->id;
-	m->stop = b->id;
-	CUresult r = agc_call(m, &rep, sizeof rep, NULL, NULL);
-	if (r == CUDA_SUCCESS)
-		*ms = rep.ms;
-	return r;
+	/* The words are written just before the events themselves complete. */
+	for (uint64_t end = agc_now_ns() + ELAPSED_NS;;) {
+		CUresult r = elapsed(a->id, b->id, ms);
+		if (r != CUDA_ERROR_NOT_READY || agc_now_ns() > end)
+			return r;
+	}
 }

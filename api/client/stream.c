@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SETTLE_NS     20000u
+#define SETTLE_MAX_NS 2000000u
+
 struct agc_stream agc_legacy = { .stage.lock = PTHREAD_MUTEX_INITIALIZER };
 static volatile uint64_t *all_word;              /* everything the session submitted */
 static _Atomic uint64_t all_signalled;
@@ -235,11 +238,16 @@ static uint64_t target_of(const struct agc_stream *s)
 	return all > last ? all : last;
 }
 
+static bool is_done(const struct agc_stream *s, uint64_t target)
+{
+	return *s->word >= target || atomic_load_explicit(&agc_s.completed, memory_order_relaxed) >= target;
+}
+
 CUresult agc_stream_sync(struct agc_stream *s)
 {
 	uint64_t target = target_of(s), number = atomic_load_explicit(&s->signalled, memory_order_relaxed);
 	CUresult posted = CUDA_SUCCESS, r = CUDA_SUCCESS;
-	if (*s->word < target) {
+	if (!is_done(s, target)) {
 		if (number < target)
 			posted = agc_stream_signal(s, &number);
 		r = number < target ? posted : agc_stream_wait_number(s, number);
@@ -310,22 +318,32 @@ CUresult call_cuStreamSynchronize(CUstream h)
 	return agc_stream_sync(s);
 }
 
+/* An idle stream answers its signal within microseconds of the worker's reading it; that the first query says "ready"
+ * matters to programs that ask once. */
+static void settle(const struct agc_stream *s, uint64_t target)
+{
+	uint64_t head = atomic_load(&agc_s.shm->head), start = agc_now_ns(), read = 0;
+	for (uint64_t now = start; *s->word < target && now < start + SETTLE_MAX_NS; now = agc_now_ns()) {
+		if (!read && atomic_load(&agc_s.shm->tail) >= head)
+			read = now;
+		if (read && now > read + SETTLE_NS)
+			return;
+		agc_pause();
+	}
+}
+
 CUresult call_cuStreamQuery(CUstream h)
 {
 	STREAM(s, h);
 	uint64_t target = target_of(s), number = atomic_load(&s->signalled);
 	CUresult posted = CUDA_SUCCESS;
-	if (*s->word < target && number < target) {
+	if (!is_done(s, target) && number < target) {
 		posted = agc_stream_signal(s, &number);
-		/* An idle stream answers within microseconds; saying "ready" at the first query matters to loops that
-		 * ask once. */
-		for (uint64_t end = agc_now_ns() + 20000;
-		     posted == CUDA_SUCCESS && *s->word < target && agc_now_ns() < end;)
-			agc_pause();
+		settle(s, target);
 	}
 	if (posted)
 		return posted;
-	if (*s->word < target) {
+	if (!is_done(s, target)) {
 		if (!agc_alive(50))
 			return agc_error();
 		CUresult a = agc_take_async_error();
