@@ -9,9 +9,8 @@ local M = {}
 
 -- ==== HAND-WRITTEN =================================================================================
 -- Names whose call_cuX is written by hand.  Add a name together with its definition: a name without definition does not
--- link,
--- a definition without name does not compile.  Per-thread twins (_ptds, _ptsz) are made from the base, do not list
--- them.
+-- link, a definition without name does not compile.  Per-thread twins (_ptds, _ptsz) are made from the base, do not
+-- list them.
 M.hand = {
 	["local"] = [[
 		cuCtxCreate_v4 cuCtxDisablePeerAccess cuCtxEnablePeerAccess cuCtxGetApiVersion cuCtxGetCacheConfig
@@ -201,8 +200,7 @@ for name, call in pairs {
 	return call_%s;]=]):format(call)
 end
 
--- --- what types mean
--- --------------------------------------------------------------------------------------------------------
+-- --- what types mean ---------------------------------------------------------------------------------------------
 
 -- Handles: what a program holds is an id of this kind (enum ag_kind).
 M.handles = {
@@ -234,10 +232,8 @@ M.masks = {}
 
 -- Structs that hold handles, addresses, pointers or unions.  Rules, in order; `when` is C over v (the struct):
 --   { field, id = KIND, when }     a live object, translated     { field, dev = EXPR, when }  an address of EXPR bytes
---   in the window
---   { field, null = true, when }   must be 0                     { field, enum = true, when } one of the header's
---   values
---   { check = EXPR, when }         C that must hold
+--   in the window { field, null = true, when }   must be 0                     { field, enum = true, when } one of the
+--   header's values { check = EXPR, when }         C that must hold
 -- Every enum outside of unions is checked without a rule.
 local linear = "v->resType == CU_RESOURCE_TYPE_LINEAR"
 local pitch2d = "v->resType == CU_RESOURCE_TYPE_PITCH2D"
@@ -311,11 +307,21 @@ M.structs = {
 	},
 }
 
--- --- generated from end to end
--- ----------------------------------------------------------------------------------------------
--- Parameters that types and conventions explain (gen/auto.lua) are not named.  A function that is not here is never
--- generated,
--- whatever its types say: what it does to the session and to others must have been thought about.
+-- --- generated from end to end -------------------------------------------------------------------------------------
+-- A function that is not here is never generated, whatever its types say: what it does to the session and to others
+-- must have been thought about.  Parameters that types and conventions explain are not named; the meanings are:
+--   value  device  enum  mask  context  stream  numbers, checked as their type asks
+--   id  id?                             a handle of a live object (or 0)
+--   drop                                the same, gone when the call succeeds
+--   new                                 a handle for a new object, under an id that the client chooses
+--   view  find                          a handle for an object that exists; unknown to the session: view gives
+--                                       it an id that the client offers, find gives 0
+--   in  in?  in[COUNT]  in?[COUNT]  string  read (or absent); COUNT is a parameter
+--   out  out[COUNT]                     written
+--   list COUNT  count                   an array whose length the in-out parameter COUNT tells
+--   dev EXPR                            the address of EXPR bytes in the window, EXPR over m-> (the message)
+-- and of the function: states ("R", "RF"), async = true (no answer), after and before (C functions of the worker around
+-- creation and destruction, worker/objects.c), done and failed (C that the client runs afterwards).
 local node = { phGraphNode = "new", dependencies = "in[numDependencies]" }
 local function add(more)
 	local a = {}
@@ -396,7 +402,8 @@ M.auto = {
 	cuGraphInstantiateWithFlags = { phGraphExec = "new",
 		done = "agc_graph_shares(agc_id(*phGraphExec), agc_id(hGraph))" },
 	cuGraphExecGetFlags = { flags = "out" },
-	cuGraphExecUpdate_v2 = { resultInfo = "out" },
+	cuGraphExecUpdate_v2 = { resultInfo = "out",
+		failed = "*resultInfo = (CUgraphExecUpdateResultInfo){ .result = CU_GRAPH_EXEC_UPDATE_ERROR }" },
 	cuGraphUpload = { async = true },
 	cuGraphLaunch = { async = true },
 	cuGraphExecDestroy = { hGraphExec = "drop", done = "agc_graph_gone(agc_id(hGraphExec))" },

@@ -7,9 +7,8 @@ local M = {}
 
 -- ==== HAND-WRITTEN =================================================================================
 -- Names whose rt_cudaX is written by hand.  Add a name together with its definition: a name without definition does not
--- link,
--- a definition without name does not compile.  Per-thread twins (_ptds, _ptsz) are made from the base, do not list
--- them.
+-- link, a definition without name does not compile.  Per-thread twins (_ptds, _ptsz) are made from the base, do not
+-- list them.
 -- A name here wins over a rule below.
 M.hand = {
 	["local"] = [[

@@ -1,17 +1,6 @@
 -- auto.lua: what each parameter of an `auto` function means, from types, near-certain conventions and the annotations
 -- of api/<lib>.lua.
--- Parameter modes (the result of A.analyse, one per parameter):
---   value                a number, passed on                        device   an ordinal
---   enum, mask           one of the header's values; a subset of `mask`      context  not sent; the session's
---   id, id?              a live object (0 allowed)                  stream   as on the wire
---   drop                 a live object, gone after success          new      an object created under an id the client
---   chose
---   view                 an object that exists: its id, or, when the session does not know it yet, the id the client
---   offers
---   find                 an object that exists: its id, 0 when the session does not know it
---   in, in?, in[N], in?[N]   struct or array read                   string   NUL-terminated bytes
---   out, out[N]          struct, number or array written            dev EXPR address of EXPR bytes inside the window
---   list COUNT, count    an array of the length that the call reports; COUNT is the in-out parameter that holds it
+-- The meanings ("modes") are listed above M.auto in api/cuda.lua; A.analyse gives one per parameter.
 local U = require("gen.util")
 local E = require("gen.expr")
 local A = {}
@@ -134,8 +123,8 @@ function A.analyse(model, data, where, f, a)
 end
 
 -- Keys of an annotation that are not parameters: states, async, after (C function called with a new object before it is
--- put into the
--- table), before (called with an object about to be dropped), done (C that the client runs after success).
-A.options = U.set { "states", "async", "after", "before", "done" }
+-- put into the table), before (called with an object about to be dropped), done and failed (C that the client runs
+-- after success, after failure).
+A.options = U.set { "states", "async", "after", "before", "done", "failed" }
 
 return A

@@ -1,7 +1,6 @@
 -- expr.lua: size expressions of annotations -> C that notices overflow.
 -- a + b, a - b, a * b, parentheses, numbers, sizeof(T), C lvalues (v->res.linear.sizeInBytes) and f(lvalue) become
--- calls of
--- ag_add, ag_sub, ag_mul, which set *over.
+-- calls of ag_add, ag_sub, ag_mul, which set *over.
 local U = require("gen.util")
 local E = {}
 

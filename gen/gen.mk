@@ -38,7 +38,8 @@ GEN_USERS = $(filter-out gen/%,$(wildcard api/*/*.c worker/*.c worker/softgpu/so
 $(call objs,$(GEN_USERS) $(GEN_SOURCES)) $(call asan_objs,$(GEN_USERS) $(GEN_SOURCES)): | build/gen/.stamp
 
 # For the parts that link them.
-GEN_CLIENT_SRC := $(addprefix build/gen/,client_table.c client_auto.c cuda_exports.c procaddress.c errors.c driver_none.c)
+GEN_CLIENT_SRC := $(addprefix build/gen/,client_table.c client_auto.c cuda_exports.c procaddress.c errors.c \
+	driver_none.c)
 GEN_RUNTIME_SRC := build/gen/cudart_lowered.c build/gen/cudart_exports.c
 GEN_WORKER_SRC := build/gen/worker_table.c build/gen/driver_none.c build/gen/driver_nv.c build/gen/driver_soft.c
 

@@ -2,10 +2,10 @@
 --
 --   agileos-gen ROOT all OUT INCLUDE       every generated file into OUT
 --   agileos-gen ROOT coverage OUT INCLUDE  one line per library on stdout, the table of functions into
---   OUT/../coverage.txt
+--                                          OUT/../coverage.txt
 --   agileos-gen ROOT opcodes OUT INCLUDE   appends numbers for new operations to api/opcodes.lua
 --   agileos-gen ROOT listings OUT INCLUDE  the signatures and classes of all functions, for review:
---   OUT/<lib>-<version>.{sigs,txt}
+--                                          OUT/<lib>-<version>.{sigs,txt}
 --   agileos-gen ROOT mini HEADER DATA      what a header of its own and its annotations become, on stdout (tests)
 package.path = ROOT .. "/?.lua"
 local U = require("gen.util")

@@ -1,9 +1,9 @@
 -- model.lua: headers -> one model per library: the functions it declares, in order, with their per-thread twins named.
 --
 --   M.driver(include) / M.runtime(include) -> { functions = { F, ... }, by_name, enums, records, typedefs, macros,
---   version, header }
---   F: { name, ret, params, line, doc, base = name without _ptsz/_ptds (twins only), stream = index of the stream
---   parameter or nil }
+--                                              version, header }
+--   F: { name, ret, params, line, doc, header, base = name without _ptsz/_ptds (twins only), twin = the name with it,
+--        stream = index of the stream parameter or nil }
 local U = require("gen.util")
 local M = {}
 

@@ -301,6 +301,7 @@ local function call(b, g, m)
 	b("\tr = agc_call(m, %s, %s, %s, %s);", m.reply_size > 0 and "&rep" or "NULL", m.reply_size > 0 and "sizeof rep"
 		or "0", m.rtail and "tail" or "NULL",
 		m.rtail and "&tail_bytes" or "NULL")
+	if m.auto.auto.options.failed then b("\tif (r)\n\t\t%s;", m.auto.auto.options.failed) end
 	if needs_out then b("\tif (r)\n\t\tgoto out;")
 	else b("\tif (r)%s", m.rtail and " {\n\t\tfree(tail);\n\t\treturn r;\n\t}" or "\n\t\treturn r;") end
 	if m.reply_size == 0 then b("\t(void)rep;") end

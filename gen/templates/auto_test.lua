@@ -1,7 +1,6 @@
 -- auto_test.lua -> tests/auto_test.c: for every auto function: a round trip through the client's and the worker's
--- generated code onto a
--- recording driver, the predicted size, truncation, corruption, and the refusal of each bad enum, handle, id, address
--- and count.
+-- generated code onto a recording driver, the predicted size, truncation, corruption, and the refusal of each bad enum,
+-- handle, id, address and count.
 local U = require("gen.util")
 local A = require("gen.auto")
 local worker = require("gen.templates.auto_worker")

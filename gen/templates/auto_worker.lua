@@ -1,6 +1,6 @@
 -- auto_worker.lua -> worker_table.c: dec_X check_X invoke_X reply_X of every auto function.  The bytes come from a
--- client: dec_X bounds
--- them, check_X judges every value and changes nothing, invoke_X translates ids and calls the driver.
+-- client: dec_X bounds them, check_X judges every value and changes nothing, invoke_X translates ids and calls the
+-- driver.
 local U = require("gen.util")
 local A = require("gen.auto")
 local E = require("gen.expr")

@@ -6,8 +6,7 @@ local T = {}
 -- --- cuGetProcAddress ---------------------------------------------------------------------------
 
 -- PFN_<name>_v<version>[_ptds|_ptsz] typedefs, ranked by version, name the symbols <name>, <name>_v2, ...: the oldest
--- version is
--- the lowest symbol that exists.  The typedef's prototype must be the symbol's.
+-- version is the lowest symbol that exists.  There must be as many typedefs as symbols.
 local function ranks(model)
 	local by = {}
 	for _, t in ipairs(model.typedefs) do
