@@ -591,12 +591,19 @@ static bool place_registers(struct dec *d)
 	for (int k = 0; k < 4; k++, top += 4)
 		d->ptemp[k] = top;
 	d->frame_bytes = (top + 63) & ~63u;
+	for (uint32_t r = 0; r < pf->nregs; r++)
+		d->reg_width[r] = pf->regs[r].type == PTX_T_PRED ? 0 : (uint8_t)lane_width(pf->regs[r].type);
+	uint32_t counts[3] = { 0 }, base[3], *slot = calloc((size_t)pf->nregs + 1, sizeof *slot);
+	bool shared = slot && share_registers(pf, d->reg_width, slot, counts);
+	for (unsigned k = 0; k < 3 && shared; k++)
+		base[k] = frame_take(d, counts[k] * (4u << k) * WARP);
+	d->f->live_words = shared ? counts[0] + 2 * counts[1] + 4 * counts[2] : pf->nregs;
 	for (uint32_t r = 0; r < pf->nregs; r++) {
-		if (pf->regs[r].type == PTX_T_PRED)
-			continue;
-		d->reg_width[r] = (uint8_t)lane_width(pf->regs[r].type);
-		d->reg_ref[r] = frame_take(d, (uint32_t)d->reg_width[r] * WARP);
+		uint32_t w = d->reg_width[r];
+		if (w)
+			d->reg_ref[r] = shared ? base[w / 8] + slot[r] * w * WARP : frame_take(d, w * WARP);
 	}
+	free(slot);
 	return true;
 }
 

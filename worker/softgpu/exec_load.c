@@ -228,12 +228,12 @@ static void describe_kernel(struct load *ld, struct func *f)
 		.reqntid = { k->reqntid[0], k->reqntid[1], k->reqntid[2] },
 		.ptx_version = p->version_major * 10 + p->version_minor, .binary_version = (int)p->target_sm,
 		.module = ld->m, .code = f };
-	/* A guess from the number of virtual registers: real allocation reuses most of them. */
-	uint32_t regs = 10 + pf->nregs / 4;
-	regs = regs < 16 ? 16 : regs > 128 ? 128 : (regs + 7) & ~7u;
+	/* What is live at once, and a few for addresses and the ABI: near what ptxas needs. */
+	uint32_t regs = f->live_words + 6;
+	regs = regs < 16 ? 16 : regs > 255 ? 255 : regs;
 	k->num_regs = pf->maxnreg && regs > pf->maxnreg ? pf->maxnreg : regs;
 	if (k->max_threads * k->num_regs > 65536)
-		k->num_regs = 65536 / k->max_threads & ~7u;
+		k->num_regs = 65536 / k->max_threads;
 	ld->m->kernels[ld->m->nkernels++] = k;
 }
 
