@@ -1,6 +1,7 @@
 # The verifier, the helper process and `agileos guard`.
 
-VERIFY_SRC := guard/verify.c guard/verify_ctl.c guard/verify_stmt.c guard/verify_form.c guard/verify_lex.c guard/verify_flow.c
+VERIFY_SRC := guard/verify.c guard/verify_ctl.c guard/verify_stmt.c guard/verify_form.c guard/verify_lex.c guard/verify_flow.c \
+	guard/verify_matrix.c
 VERIFY_OBJ := $(call objs,$(VERIFY_SRC))
 VERIFY_ASAN_OBJ := $(call asan_objs,$(VERIFY_SRC))
 

@@ -335,6 +335,8 @@ static bool instruction(struct verifier *v, struct vword op)
 		v->polled = polled && defines(s, "b");
 		return reserved_def(v);
 	}
+	if (vword_is(s->base, "wmma") && s->nsuffix && !vword_is(s->suffix[0], "mma"))
+		return matrix_access(v);
 	return vword_is(s->base, "mov") ? mov(v) : by_table(v);
 }
 

@@ -84,6 +84,9 @@ static bool form_class(struct verifier *v, struct token t, const struct vitem *i
 		return false;
 	if (!form_flag(r->form, 'F') && r->width && align && align < r->width)
 		return false;
+	if (form_flag(r->form, 'Y') && form_flag(it->range->form, 'Y') &&
+	    it->reg - it->range->first != v->s.ops[0].item.reg - r->first)
+		return false;
 	for (const char *p = t.s, *end = t.s + t.n; p < end;) {
 		size_t n = 0;
 		while (p + n < end && p[n] != '/')
@@ -91,6 +94,8 @@ static bool form_class(struct verifier *v, struct token t, const struct vitem *i
 		if (token_is((struct token){ p, n }, it->range->form->name)) {
 			made->foot = f->foot < made->foot ? f->foot : made->foot;
 			made->local |= f->local;
+			made->literal |= f->literal;
+			made->scale = f->scale ? f->scale : made->scale;
 			return true;
 		}
 		p += n + 1;
@@ -129,6 +134,11 @@ static bool form_literal(struct verifier *v, struct token t, const struct vop *o
 		made->foot = o->imm < UINT32_MAX ? (uint32_t)o->imm + 1 : 0;
 		return made->foot != 0;
 	}
+	if (token_is(t, "#M")) {
+		made->scale = (uint32_t)o->imm;
+		return o->imm > 0 && o->imm <= UINT32_MAX;
+	}
+	made->literal = true;
 	uint32_t bytes = t.s[1] == 'S' ? v->shared.bytes : t.s[1] == 'L' ? v->local.bytes : v->cbank.bytes;
 	made->foot = o->imm < bytes ? bytes - (uint32_t)o->imm : 0;
 	return made->foot != 0;
@@ -191,6 +201,8 @@ static bool matches_form(struct verifier *v, const struct form_row *f, const str
 	if (!strcmp(f->name, "a"))
 		made->foot = VMAX_SLACK;
 	made->local |= !strcmp(f->name, "pg");
+	if (!strcmp(f->name, "yn") && vword_is(s->op, "sub.u32") && !matrix_limit(v))
+		return false;
 	return *p == 0;
 }
 
@@ -215,6 +227,8 @@ bool reserved_def(struct verifier *v)
 		const struct form_row *f = &form_rows[i];
 		if (strcmp(f->name, r->form->name) || !matches_form(v, f, r, &made))
 			continue;
+		if (form_flag(f, 'Y') && fact->segment == v->segment)
+			return refuse(v, "%%%.*s..: written twice in a block", WORD(r->name));
 		if (entry && (v->flow.nblocks != 1 || fact->segment))
 			return refuse(v, "%%%.*s: belongs in the entry block, once", WORD(r->name));
 		for (uint32_t k = 1; k < s->nops; k++) {

@@ -98,12 +98,14 @@ struct vfact {
 	uint32_t segment;               /* of that definition; UINT32_MAX: the entry block; 0: none yet */
 	uint32_t foot, align;           /* bytes from it on that are in bounds; alignment, 0 unknown */
 	bool local;                     /* may be a local address */
+	bool literal;                   /* the limit it was held to is a literal */
+	uint32_t scale;                 /* M of a matrix's stride */
 };
 
-enum vkind { VO_NONE, VO_REG, VO_IMM, VO_FLOAT, VO_WORD, VO_MEM, VO_VEC, VO_PAIR, VO_SINK };
+enum vkind { VO_NONE, VO_REG, VO_IMM, VO_FLOAT, VO_WORD, VO_MEM, VO_VEC, VO_PAIR, VO_SINK, VO_TEX };
 struct vitem { uint8_t kind; uint32_t reg; const struct vrange *range; };
 struct vop {
-	uint8_t kind;                   /* VO_MEM: item.kind is VO_REG or VO_WORD, its base */
+	uint8_t kind;                   /* VO_MEM: item.kind is VO_REG or VO_WORD, its base; VO_TEX: item, list */
 	bool neg;                       /* !p */
 	struct vitem item;
 	uint64_t imm;                   /* literal, or offset of VO_MEM and VO_WORD */
@@ -177,6 +179,7 @@ bool parse_operands(struct verifier *v);
 bool source(struct verifier *v, const struct vop *o, uint32_t bits, bool or_more);
 bool dest(struct verifier *v, const struct vop *o, uint32_t bits, bool or_more);
 bool by_table(struct verifier *v);
+bool fragment_operand(struct verifier *v, const struct vop *o, bool defines);
 bool mov(struct verifier *v);
 
 /* verify_form.c: reserved registers, and memory operands, which are made of them. */
@@ -187,6 +190,10 @@ bool class_is(const struct vitem *it, const char *names);
 /* ag_smem_N, ag_dyn, ag_local_N or ag_const of this kernel, or NULL. */
 const struct vobject *object_of(struct verifier *v, struct vword w);
 bool memory_operand(struct verifier *v, const struct vop *o, const struct facts *f, uint32_t bytes);
+
+/* verify_matrix.c: matrices in memory. */
+bool matrix_limit(struct verifier *v);
+bool matrix_access(struct verifier *v);
 
 /* verify_ctl.c: statements: labels, branches, polls, calls. */
 bool statement(struct verifier *v);

@@ -174,6 +174,11 @@ static bool parse_memory(struct verifier *v, struct vop *o)
 		return refuse(v, "absolute address");
 	if (o->word.s[0] == '%' && !register_of(v, o->word, &o->item))
 		return false;
+	if (o->item.kind == VO_REG && vlex_char(&v->lex, ',')) {        /* a texture and coordinates */
+		if (!vlex_char(&v->lex, '{'))
+			return refuse(v, "bad coordinates");
+		return parse_vector(v, o) && (o->kind = VO_TEX) && expect(v, ']');
+	}
 	return parse_offset(v, o) && expect(v, ']');
 }
 
@@ -401,7 +406,7 @@ static bool copy_size(struct verifier *v, const struct vop *o)
 }
 
 /* A matrix fragment: its registers' number and width are the assembler's concern. */
-static bool fragment(struct verifier *v, const struct vop *o, bool defines)
+bool fragment_operand(struct verifier *v, const struct vop *o, bool defines)
 {
 	uint32_t n = o->kind == VO_VEC ? o->nlist : 1;
 	if (o->neg || (o->kind != VO_VEC && o->kind != VO_REG))
@@ -417,6 +422,17 @@ static bool fragment(struct verifier *v, const struct vop *o, bool defines)
 }
 
 #define DEFS "dDzZxHpPjJvV"   /* letters of definitions */
+
+/* [%gt_0, {coordinates}], or [%gt_0] where there are none. */
+static bool texture(struct verifier *v, const struct vop *o)
+{
+	if ((o->kind != VO_TEX && o->kind != VO_MEM) || o->imm || !class_is(&o->item, "t") || !use(v, &o->item))
+		return refuse(v, "not a texture of the table");
+	for (uint32_t i = 0; i < o->nlist; i++)
+		if (o->list[i].kind != VO_REG || !wants_bits(v, &o->list[i], 32, false) || !use(v, &o->list[i]))
+			return refuse(v, "bad coordinates");
+	return true;
+}
 
 static bool source_operand(struct verifier *v, char letter, const struct vop *o, const struct facts *f)
 {
@@ -435,8 +451,9 @@ static bool source_operand(struct verifier *v, char letter, const struct vop *o,
 	case 'n': return clamped(v, o, "sleep", "ns", 0, 1000000, 1);
 	case 'm': return memory_operand(v, o, f, f->t / 8 * f->vec);
 	case 'M': return memory_operand(v, o, f, 16);
-	case 'U': return fragment(v, o, false);
+	case 'U': return fragment_operand(v, o, false);
 	case 'e': return copy_size(v, o);
+	case 'X': return texture(v, o);
 	case 'a': return copy_operand(v, o, "shared");
 	case 'A': return copy_operand(v, o, "global");
 	}
@@ -457,7 +474,7 @@ static bool dest_operand(struct verifier *v, char letter, const struct vop *o, c
 	case 'j': return dest_pair(v, o, f->t, false);
 	case 'J': return dest_pair(v, o, 32, true);
 	case 'v': return vector_operand(v, o, f, true);
-	case 'V': return fragment(v, o, true);
+	case 'V': return fragment_operand(v, o, true);
 	}
 	return refuse(v, "allow.def: unknown operand letter");
 }

@@ -41,6 +41,7 @@
 #define DATA (WINDOW + (64 << 20))      /* the module's variables */
 #define RING (WINDOW + (128 << 20))
 
+enum { EMPTY_TEXTURE = 1 };
 enum want { READS, WRITES, FAULT, HANGS, REFUSED, NOTHING };
 
 struct attack {
@@ -119,6 +120,7 @@ static void set_world(bool wide)
 	memset((void *)WORKER, 0, 4 * AREA);
 	madvise((void *)WINDOW, 4 * GIB, MADV_DONTNEED);
 	madvise((void *)(WINDOW + 4 * GIB + GUARD_SLACK + AREA), 4 * GIB - AREA, MADV_DONTNEED);
+	*(uint64_t *)(WORKER + 3 * AREA) = EMPTY_TEXTURE;
 	struct guard_printf *ring = (void *)RING;
 	ring->bytes = 1 << 16;
 }
@@ -144,6 +146,17 @@ static bool leaked(void)
 		if (memmem((void *)places[i], AREA, &secret, 4))
 			return true;
 	return false;
+}
+
+/* Textures, as the Driver side would know them: the neighbour's, which has the number of its memory, and the worker's
+ * empty one, to which the client's table refers. */
+bool soft_texture(uint64_t handle, bool surface, struct exec_texture *out)
+{
+	if (surface || (handle != EMPTY_TEXTURE && handle != NEIGHBOUR + 65536))
+		return false;
+	*out = (struct exec_texture){ .data = handle == EMPTY_TEXTURE ? WORKER + 3 * AREA + 64 : NEIGHBOUR + 65536,
+		.pitch = 64, .width = 8, .height = 8, .bits = 32, .channels = 1, .kind = EXEC_TEXEL_FLOAT };
+	return true;
 }
 
 /* --- running --------------------------------------------------------------------------------- */
