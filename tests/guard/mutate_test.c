@@ -305,11 +305,12 @@ static void limits(int i)
 		bool moved = starts(reg, "%gsm") || starts(reg, "%gpm") || starts(reg, "%gkm") || starts(reg, "%gb_");
 		if (other[k] == lit || (starts(s, "mov") && !entry_register(reg)))
 			continue;
-		if (moved && other[k] >= 0 && other[k] <= lit) {
+		moved |= starts(reg, "%gyq") || starts(reg, "%gyv");
+		if (moved && other[k] >= 0 && other[k] <= lit && (other[k] || !starts(reg, "%gyq"))) {
 			left_out();             /* a lower limit is a tighter one */
 			continue;
 		}
-		if (moved && other[k] == lit + 1 && !starts(reg, "%gb_")) {
+		if (moved && other[k] == lit + 1 && !starts(reg, "%gb_") && !starts(reg, "%gyq")) {
 			/* the access may be narrower than the footprint kept for it; see shrunk_footprint */
 			left_out();
 			continue;
@@ -606,6 +607,58 @@ static void barriers(int i)
 	}
 }
 
+/* Address and stride of a matrix belong together by their number, and are made once in a segment. */
+static void matrix_pair(int i)
+{
+	const char *s = T.line[i];
+	char out[LINE], reg[32], twice[LINE * 2];
+	if (strstr(s, ".reg") || !strstr(s, "%gy"))
+		return;
+	for (const char *p = s; (p = strstr(p, "%gy")); p++) {
+		const char *number = p + strcspn(p, "_") + 1;
+		unsigned long n = strtoul(number, NULL, 10);
+		for (int step = -1; step <= 1; step += 2) {
+			if (n + (unsigned long)step > 1000)
+				continue;
+			snprintf(out, sizeof out, "%.*s%lu%s", (int)(number - s), s, n + (unsigned long)step,
+				 number + strspn(number, "0123456789"));
+			refused(i, 1, out);
+		}
+	}
+	if (!defines(s, reg))
+		return;
+	snprintf(twice, sizeof twice, "%s\n%s", s, s);
+	refused(i, 1, twice);
+}
+
+/* Other shapes and fragments may have as many lines or fewer, and lines no longer; types make elements larger. */
+static void matrix_shape(int i)
+{
+	const char *s = statement(T.line[i]);
+	if (!starts(s, "wmma.load") && !starts(s, "wmma.store"))
+		return;
+	bool global = strstr(s, ".global") != NULL;
+	refused(i, 1, prefix("\t@%p0 ", T.line[i] + 1));
+	refused(i, 1, swap(T.line[i], T.line[i], global ? ".global" : ".shared", global ? ".shared" : ".global"));
+	refused(i, 1, swap(T.line[i], T.line[i], "[%gy", "[%ga"));
+	refused(i, 1, swap(T.line[i], T.line[i], "]", "+16]"));
+	refused(i, 1, swap(T.line[i], T.line[i], ".f16 ", ".f32 "));
+	refused(i, 1, swap(T.line[i], T.line[i], ".f32 ", ".f64 "));
+}
+
+static void texture_handle(int i)
+{
+	static const char *const edits[][2] = { { "[%gt_", "[%rd" }, { "[%gt_", "[%gta_" }, { "%gti_", "%r" },
+		{ "%gtb", "%rd0" }, { "%gtl", "%gtc" }, { ", 8, ", ", 16, " }, { "[%gta_", "[%ga8_" },
+		{ "ag_desc+56", "ag_desc+24" } };
+	const char *s = statement(T.line[i]);
+	if (starts(s, ".reg") || !strstr(s, "%gt"))
+		return;
+	for (size_t k = 0; k < sizeof edits / sizeof *edits; k++)
+		if (strstr(s, edits[k][0]))
+			refused(i, 1, swap(T.line[i], T.line[i], edits[k][0], edits[k][1]));
+}
+
 #define M(f) { #f, f }
 static const struct { const char *name; void (*at)(int); } mutators[] = {
 	M(drop_fence), M(predicate_fence), M(other_opcode), M(plain_operand), M(weaker_mask), M(limits),
@@ -613,6 +666,7 @@ static const struct { const char *name; void (*at)(int); } mutators[] = {
 	M(other_width), M(other_space), M(poll_whole), M(poll_part), M(after_poll), M(label_before_use), M(retarget),
 	M(table_index), M(table_shorter),
 	M(calls), M(entry_twice), M(declarations), M(barriers),
+	M(matrix_pair), M(matrix_shape), M(texture_handle),
 };
 
 /* --- running --------------------------------------------------------------------------------- */
