@@ -3,12 +3,19 @@
  * What a side names is checked twice: at the call, where a bad range is CUDA_ERROR_INVALID_VALUE as the driver answers,
  * and when the copy runs, where memory that has gone meanwhile is CUDA_ERROR_ILLEGAL_ADDRESS of the context.
  * While it runs, both sides are pinned against unmapping. */
-#include "soft_internal.h"
 #include <sys/mman.h>
+#include "soft_internal.h"
 
-#define CLEAR_PAGES_MIN (1u << 20)
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
 
-enum { LIGHT_BYTES = 64 << 10 };  /* up to here a copy runs at once on the calling thread when its stream is idle */
+enum {
+	LIGHT_BYTES = 64 << 10,   /* up to here a copy runs at once on the calling thread when its stream is idle */
+	AHEAD_BYTES = 256 << 10,  /* from here rows have their pages made present in one call before they are touched */
+	CLEAR_PAGES_MIN = 1 << 20,
+};
 
 struct copy_op {
 	struct soft_op op;
@@ -37,6 +44,22 @@ CUresult soft_side_linear(uint64_t addr, uint64_t len, bool write, bool must_dev
 	return CUDA_SUCCESS;
 }
 
+/* One call instead of a fault per page; where the system knows no such call, the faults do it. */
+static void present(uint64_t addr, uint64_t len, bool write)
+{
+	uint64_t page = soft_host_page(), first = addr & ~(page - 1);
+	if (len >= AHEAD_BYTES)
+		madvise((void *)first, (addr + len + page - 1 - first) & ~(page - 1),
+			write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+}
+
+static void move_row(uint64_t dst, uint64_t src, uint64_t n)
+{
+	present(src, n, false);
+	present(dst, n, true);
+	memmove((void *)dst, (const void *)src, n);
+}
+
 static void move(const struct copy_op *c)
 {
 	uint64_t row = c->width, height = c->height, depth = c->depth;
@@ -51,8 +74,8 @@ static void move(const struct copy_op *c)
 	}
 	for (uint64_t z = 0; z < depth; z++)
 		for (uint64_t y = 0; y < height; y++)
-			memmove((void *)(c->dst.addr + z * c->dst.slice + y * c->dst.pitch),
-				(const void *)(c->src.addr + z * c->src.slice + y * c->src.pitch), row);
+			move_row(c->dst.addr + z * c->dst.slice + y * c->dst.pitch,
+				c->src.addr + z * c->src.slice + y * c->src.pitch, row);
 }
 
 static CUresult run_copy(struct soft_op *op, struct soft_stream *s)
@@ -259,8 +282,8 @@ struct fill_op {
 	unsigned elem;
 };
 
-/* Large clears give the pages back instead of writing them: device memory is a memory file, whose holes read as zeros.  How many bytes from row
- * on are zero afterwards. */
+/* Large clears give the pages back instead of writing them: device memory is a memory file, whose holes read as zeros.
+ * How many bytes from row on are zero afterwards. */
 static uint64_t clear_pages(uint8_t *row, uint64_t bytes)
 {
 	uint64_t page = soft_host_page();
@@ -278,10 +301,12 @@ static void fill_row(uint8_t *row, const struct fill_op *f)
 		(f->elem == 4 && v == (v & 0xff) * 0x01010101u);
 	if (uniform) {
 		uint64_t done = v ? 0 : clear_pages(row, bytes);
+		present((uint64_t)(uintptr_t)row + done, bytes - done, true);
 		memset(row + done, (int)(v & 0xff), bytes - done);
 		return;
 	}
 	uint64_t done = f->elem;
+	present((uint64_t)(uintptr_t)row, bytes, true);
 	memcpy(row, &v, f->elem);
 	for (; done < bytes && done < 4096; done *= 2)
 		memcpy(row + done, row, done < bytes - done ? done : bytes - done);
