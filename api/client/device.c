@@ -32,9 +32,8 @@ CUresult call_cuInit(unsigned flags)
 	if (flags)
 		return CUDA_ERROR_INVALID_VALUE;
 	const char *visible = getenv("CUDA_VISIBLE_DEVICES");
-	/* As with NVIDIA's driver, an empty list or one that begins with an unknown device hides all. */
-	if (visible && (!*visible || (strncmp(visible, "GPU-", 4) && strncmp(visible, "MIG-", 4) &&
-				      strtol(visible, NULL, 10) != 0)))
+	/* As with NVIDIA's driver, an empty list hides all devices; which one is meant otherwise is the worker's matter. */
+	if (visible && (!*visible || *visible == '-' || strcmp(visible, "NoDevFiles") == 0))
 		return CUDA_ERROR_NO_DEVICE;
 	return agc_connect();
 }

@@ -20,6 +20,7 @@
 #define CONST_BASE (AG_WINDOW_BYTES / 4 * 3)     /* in the half of the window that is never used */
 #define CONST_SPAN (1ull << 36)
 #define GRANT_TRIES 4
+#define HOARD      (256 * MIB)       /* free but busy memory beyond this is waited for rather than added to */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct range_heap *device, *host, *consts;
@@ -153,34 +154,51 @@ static void trim_when_idle(void)
 
 /* --- allocation --------------------------------------------------------------------------------------------------- */
 
-/* From the heap as it is, waiting for work only when that is sure to help. 0: more memory is needed. */
-static uint64_t carve(struct range_heap *h, uint64_t bytes, uint64_t align, CUresult *r)
+static uint64_t carve(struct range_heap *h, uint64_t bytes, uint64_t align)
 {
-	uint64_t at = range_alloc(h, bytes, align, atomic_load_explicit(&agc_s.completed, memory_order_relaxed));
-	if (at || range_wait_for(h, bytes, align) == UINT64_MAX)
-		return at;
-	*r = agc_sync_all();
-	return range_alloc(h, bytes, align, atomic_load(&agc_s.completed));
+	return range_alloc(h, bytes, align, atomic_load_explicit(&agc_s.completed, memory_order_relaxed));
 }
 
+/* Waits for all work, when that frees enough. */
+static uint64_t carve_later(struct range_heap *h, uint64_t bytes, uint64_t align, CUresult *r)
+{
+	if (range_wait_for(h, bytes, align) == UINT64_MAX)
+		return 0;
+	CUresult w = agc_sync_all();
+	uint64_t at = carve(h, bytes, align);
+	*r = at ? CUDA_SUCCESS : w ? w : *r;
+	return at;
+}
+
+/* A new grant may straddle a 4 GiB line; the next one begins behind it. */
+static uint64_t carve_more(struct range_heap *h, uint64_t bytes, uint64_t align, CUresult *r)
+{
+	uint64_t at = 0, need = align > AG_GRANULE ? bytes + align : bytes;
+	if (need < bytes) {
+		*r = CUDA_ERROR_OUT_OF_MEMORY;
+		return 0;
+	}
+	for (int i = 0; !at && i < GRANT_TRIES && *r == CUDA_SUCCESS; i++) {
+		*r = h == device ? grow_device(need) : grow_host(need);
+		at = *r ? 0 : carve(h, bytes, align);
+	}
+	return at;
+}
+
+/* What is free but still in use by work is waited for only when there is a lot of it, or nothing else left: a kernel may
+ * run for as long as the program likes. */
 static uint64_t alloc_locked(struct range_heap *h, uint64_t bytes, uint64_t align, CUresult *r)
 {
 	*r = CUDA_SUCCESS;
-	uint64_t at = carve(h, bytes, align, r);
-	/* A new grant may straddle a 4 GiB line; the next one begins behind it. */
-	for (int i = 0; !at && i < GRANT_TRIES && *r == CUDA_SUCCESS; i++) {
-		uint64_t need = align > AG_GRANULE ? bytes + align : bytes;
-		if (need < bytes) {
-			*r = CUDA_ERROR_OUT_OF_MEMORY;
-			break;
-		}
-		*r = h == device ? grow_device(need) : grow_host(need);
-		at = *r ? 0 : carve(h, bytes, align, r);
-	}
+	uint64_t at = carve(h, bytes, align);
+	if (!at && range_heap_total(h) - range_heap_used(h) > HOARD)
+		at = carve_later(h, bytes, align, r);
+	if (!at && *r == CUDA_SUCCESS)
+		at = carve_more(h, bytes, align, r);
+	if (!at && *r == CUDA_ERROR_OUT_OF_MEMORY)
+		at = carve_later(h, bytes, align, r);
 	if (!at && *r == CUDA_SUCCESS)
 		*r = CUDA_ERROR_OUT_OF_MEMORY;
-	if (at)
-		*r = CUDA_SUCCESS;
 	return at;
 }
 
