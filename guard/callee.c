@@ -27,7 +27,8 @@ static bool plain_name(const char *s)
 const struct rw_callee *rw_extern(const char *name)
 {
 	static const char *const known[][2] = {
-		{ "vprintf", "ag_rt_printf" }, { "__assertfail", "ag_rt_assert" }, { "malloc", "ag_rt_malloc" }, { "free", "ag_rt_free" },
+		{ "vprintf", "ag_rt_printf" }, { "__assertfail", "ag_rt_assert" }, { "malloc", "ag_rt_malloc" },
+			{ "free", "ag_rt_free" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(known); i++)
@@ -47,7 +48,8 @@ const struct rw_callee *rw_gate(struct rw *rw, const char *name)
 
 			memcpy(ptx, "gate_", 5);
 			memcpy(ptx + 5, name, strlen(name));
-			*c = (struct rw_callee){ .name = g->name, .ptx_name = ptx, .nparams = g->nparams, .ret = g->ret, .bit = i + 1 };
+			*c = (struct rw_callee){ .name = g->name, .ptx_name = ptx, .nparams = g->nparams,
+				.ret = g->ret, .bit = i + 1 };
 			for (unsigned p = 0; p < g->nparams; p++)
 				c->params[p] = g->params[p];
 			return c;

@@ -15,7 +15,8 @@ static const char *body_of(const char *text, size_t len, size_t *body_len)
 	return p;
 }
 
-char *guard_compose(const char *guarded, size_t len, int target_sm, const char *const *gate_ptx, uint32_t ngate_ptx, size_t *out_len)
+char *guard_compose(const char *guarded, size_t len, int target_sm, const char *const *gate_ptx, uint32_t ngate_ptx,
+	size_t *out_len)
 {
 	char head[96];
 	size_t body_len, total, at = 0;

@@ -1,7 +1,8 @@
 /* define.c - no register is read before it is written.
  *
- * A register that a client never wrote could hold someone else's value.  Every register that some path reads first gets a zero
- * at entry: for each use that its own block does not define, walk the predecessors until a definition or the entry. */
+ * A register that a client never wrote could hold someone else's value.  Every register that some path reads first
+ * gets a zero at entry: for each use that its own block does not define, walk the predecessors until a definition or
+ * the entry. */
 #include "guard/rewrite.h"
 #include <string.h>
 
@@ -133,7 +134,8 @@ static void link_blocks(struct flow *f)
 static uint32_t *by_register(struct flow *f, struct event **ev, uint32_t n)
 {
 	uint32_t nregs = f->k->nregs;
-	uint32_t *first = rw_alloc(f->rw, (nregs + 2) * sizeof(uint32_t)), *fill = rw_alloc(f->rw, (nregs + 2) * sizeof(uint32_t));
+	uint32_t *first = rw_alloc(f->rw, (nregs + 2) * sizeof(uint32_t)), *fill = rw_alloc(f->rw,
+		(nregs + 2) * sizeof(uint32_t));
 	struct event *out = rw_alloc(f->rw, n * sizeof(*out) + 1);
 
 	for (uint32_t i = 0; i < n; i++)
@@ -148,7 +150,8 @@ static uint32_t *by_register(struct flow *f, struct event **ev, uint32_t n)
 }
 
 /* Can the entry be reached backwards from an exposed use of r without crossing a definition? */
-static bool reaches_entry(struct flow *f, uint32_t r, const struct event *use, uint32_t nuse, const struct event *def, uint32_t ndef,
+static bool reaches_entry(struct flow *f, uint32_t r, const struct event *use, uint32_t nuse, const struct event *def,
+	uint32_t ndef,
 	uint32_t *seen, uint32_t *stack, uint64_t *steps)
 {
 	uint32_t top = 0;
@@ -212,7 +215,8 @@ void rw_define(struct rw *rw, struct rw_kernel *k)
 	for (uint32_t r = 0; r < k->nregs; r++) {
 		uint32_t nu = use_first[r + 1] - use_first[r];
 
-		if (nu && reaches_entry(&f, r, f.uses + use_first[r], nu, f.defs + def_first[r], def_first[r + 1] - def_first[r], seen, stack,
+		if (nu && reaches_entry(&f, r, f.uses + use_first[r], nu, f.defs + def_first[r],
+			def_first[r + 1] - def_first[r], seen, stack,
 				&steps)) {
 			zero[nzero++] = r;
 			wide |= k->regs[r].cls == RW_Q;

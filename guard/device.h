@@ -1,7 +1,7 @@
 /* device.h - what guarded kernels, the trusted device runtime, the worker and the client read and write together.
  *
- * Plain C that nvcc accepts too.  Everything inside a window may be changed by its client at any time: the runtime reads
- * such a word once and bounds what it makes of it. */
+ * Plain C that nvcc accepts too.  Everything inside a window may be changed by its client at any time: the runtime
+ * reads such a word once and bounds what it makes of it. */
 #ifndef AG_GUARD_DEVICE_H
 #define AG_GUARD_DEVICE_H
 
@@ -18,7 +18,8 @@ struct guard_desc {
 	uint64_t kill;              /*  16 u32, worker-owned: non-zero ends this client's kernels */
 	uint64_t records;           /*  24 struct guard_records, worker-owned */
 	uint64_t fault_word;        /*  32 u32 inside the client's window: set to 1 when a record was written */
-	uint64_t printf_ring;       /*  40 struct guard_printf inside the window; 0: printf prints nothing, returns -1 */
+	/*  40 struct guard_printf inside the window; 0: printf prints nothing, returns -1 */
+	uint64_t printf_ring;
 	uint64_t heap;              /*  48 struct guard_heap inside the window; 0: malloc returns NULL */
 	uint64_t textures;          /*  56 worker-owned table of u64 handles */
 	uint32_t ntextures;         /*  64 entries, at least 1 */
@@ -61,19 +62,22 @@ struct guard_record {
 };
 struct guard_records { uint32_t count; uint32_t pad; struct guard_record rec[GUARD_MAX_RECORDS]; };
 
-/* Kernel printf: a ring in the client's window, drained by the client at its synchronisation points and when it fills up.
+/* Kernel printf: a ring in the client's window, drained by the client at its synchronisation points and when it fills
+ * up.
  *
- * A record starts at a multiple of 8, is a multiple of 8 bytes long and may wrap: byte i of it is at data[(start + i) & (bytes - 1)].
+ * A record starts at a multiple of 8, is a multiple of 8 bytes long and may wrap: byte i of it is at data[(start + i)
+ * & (bytes - 1)].
  *   u32 bytes of the record, u32 kind (0 printf, 1 assert): written last, as one u64; 0 until then
  *   u64 number of arguments, then the arguments, 8 bytes each
  *   then strings, each NUL-terminated and padded to a multiple of 8
- * printf: the first string is the format.  Integers and pointers are extended to 8 bytes as their conversion says (d, i: with the
- * sign), floating arguments are f64, the argument of %s is the offset of its string in the record (0: the pointer was not readable),
- * that of a `*` stands before its conversion's.
+ * printf: the first string is the format.  Integers and pointers are extended to 8 bytes as their conversion says (d,
+ * i: with the sign), floating arguments are f64, the argument of %s is the offset of its string in the record (0: the
+ * pointer was not readable), that of a `*` stands before its conversion's.
  * assert: ten arguments: offsets of message, file and function (0 as above), the line, ctaid and tid (x, y, z).
  *
- * Producers move `reserved` by compare-and-swap; when a record does not fit they count `dropped` (CUDA overwrites the oldest; either
- * loses output).  The consumer reads from `consumed` while the first word there is not 0, zeroes what it read, then moves `consumed`. */
+ * Producers move `reserved` by compare-and-swap; when a record does not fit they count `dropped` (CUDA overwrites the
+ * oldest; either loses output).  The consumer reads from `consumed` while the first word there is not 0, zeroes what
+ * it read, then moves `consumed`. */
 struct guard_printf {
 	uint64_t reserved;          /* bytes ever reserved */
 	uint64_t consumed;          /* bytes ever drained, written by the client */
@@ -82,7 +86,8 @@ struct guard_printf {
 	uint8_t data[];
 };
 
-/* Kernel malloc: blocks of the range [next, end) of the window, each behind a 16-byte header { u64 bytes, u64 next free }. */
+/* Kernel malloc: blocks of the range [next, end) of the window, each behind a 16-byte header { u64 bytes, u64 next
+ * free }. */
 struct guard_heap {
 	uint64_t next, end;         /* never used so far; both multiples of 16; all zero: malloc returns NULL */
 	uint64_t free_list;         /* header of the first free block, 0 none */

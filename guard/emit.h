@@ -7,12 +7,15 @@
 #include "guard/rewrite.h"
 
 /* Families of numbered invariant registers: %<name><n>, or %<name><W>_<n> for those with a width. */
-enum inv { INV_GL, INV_GA, INV_GH, INV_GSO, INV_GSM, INV_GSA, INV_GS, INV_GPO, INV_GPM, INV_GPA, INV_GP, INV_GKO, INV_GKM, INV_GKA,
-	INV_GK, INV_GSU, INV_GSG, INV_GPU, INV_GPG, INV_GG, INV_GB, INV_GBI, INV_GBU, INV_GBV, INV_GBC, INV_GNS, INV_GCZ, INV_GTI, INV_GTA,
+enum inv { INV_GL, INV_GA, INV_GH, INV_GSO, INV_GSM, INV_GSA, INV_GS, INV_GPO, INV_GPM, INV_GPA, INV_GP, INV_GKO,
+	INV_GKM, INV_GKA,
+	INV_GK, INV_GSU, INV_GSG, INV_GPU, INV_GPG, INV_GG, INV_GB, INV_GBI, INV_GBU, INV_GBV, INV_GBC, INV_GNS,
+	INV_GCZ, INV_GTI, INV_GTA,
 	INV_GT, INV_GY, INV_COUNT };
 
 /* Entry-block registers, each with its line. */
-enum entry { EN_GW = 1, EN_GM = 2, EN_GD = 4, EN_POLL = 8, EN_GSB = 16, EN_GSN = 32, EN_GLB = 64, EN_GKB = 128, EN_GT = 256,
+enum entry { EN_GW = 1, EN_GM = 2, EN_GD = 4, EN_POLL = 8, EN_GSB = 16, EN_GSN = 32, EN_GLB = 64, EN_GKB = 128,
+	EN_GT = 256,
 	EN_GWE = 512 };
 
 /* What a memory operand addresses. */

@@ -1,8 +1,8 @@
 /* fence.c - makes every address lie inside what the kernel may touch, by data dependence.
  *
- * A block's accesses are grouped first: those off one base register (same value, same predicate) share a fence, and each
- * rides on it at a small offset.  Offsets that cannot ride are folded into the base before it is fenced.  The forms are those of
- * guard.h, which the verifier knows and nothing else does. */
+ * A block's accesses are grouped first: those off one base register (same value, same predicate) share a fence, and
+ * each rides on it at a small offset.  Offsets that cannot ride are folded into the base before it is fenced.  The
+ * forms are those of guard.h, which the verifier knows and nothing else does. */
 #include "guard/emit.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,11 +15,12 @@ static unsigned log2_of(uint32_t w)
 	return (unsigned)__builtin_ctz(w);
 }
 
-/* --- planning ----------------------------------------------------------------------------------------------------------- */
+/* --- planning --- */
 
 static bool ordered(const struct ptx_inst *in)
 {
-	static const uint16_t mods[] = { PTX_MOD_relaxed, PTX_MOD_acquire, PTX_MOD_release, PTX_MOD_acq_rel, PTX_MOD_sc, PTX_MOD_mmio };
+	static const uint16_t mods[] = { PTX_MOD_relaxed, PTX_MOD_acquire, PTX_MOD_release, PTX_MOD_acq_rel,
+		PTX_MOD_sc, PTX_MOD_mmio };
 
 	for (size_t i = 0; i < ARRAY_LEN(mods); i++)
 		if (rw_has(in, mods[i]))
@@ -129,7 +130,8 @@ static void add_access(struct rw_out *o, uint32_t i, unsigned op)
 	}
 	use_known(o, &a);
 	narrow_generic(o, &a);
-	if (a.sym && !a.sym->unsized && a.off >= 0 && (uint64_t)a.off <= a.sym->size && a.sym->size - (uint64_t)a.off >= w
+	if (a.sym && !a.sym->unsized && a.off >= 0 && (uint64_t)a.off <= a.sym->size
+		&& a.sym->size - (uint64_t)a.off >= w
 	    && a.off % (int64_t)w == 0)
 		a.direct = true;
 	RW_ROOM(&o->rw->arena, o->acc, o->nacc, o->cap_acc);
@@ -194,7 +196,8 @@ static uint32_t foot_limit(struct rw_out *o, const struct access *a)
 static uint32_t new_group(struct rw_out *o, const struct access *a, int64_t anchor)
 {
 	const struct ptx_inst *in = &o->k->insts[a->inst];
-	struct group g = { .where = a->where, .mask = a->mask, .no_local = a->no_local, .has_pred = a->pred != 0, .pred_neg = in->pred_neg,
+	struct group g = { .where = a->where, .mask = a->mask, .no_local = a->no_local, .has_pred = a->pred != 0,
+		.pred_neg = in->pred_neg,
 		.pred = in->pred, .reg = a->reg, .sym = a->sym, .a = anchor, .line = in->line };
 
 	RW_ROOM(&o->rw->arena, o->groups, o->ngroups, o->cap_groups);
@@ -214,7 +217,8 @@ static void join(struct rw_out *o, struct access *a, uint32_t group)
 		g->f = end;
 }
 
-/* list: accesses of one key, by offset.  Global ones that can ride on the bare base do; the others are anchored at the lowest. */
+/* list: accesses of one key, by offset.  Global ones that can ride on the bare base do; the others are anchored at
+ * the lowest. */
 static void group_key(struct rw_out *o, struct access **list, uint32_t n)
 {
 	uint32_t limit = foot_limit(o, list[0]), bare = UINT32_MAX;
@@ -239,7 +243,7 @@ static void group_key(struct rw_out *o, struct access **list, uint32_t n)
 
 			if (d > limit || (j > i && d + list[j]->w > limit))
 				break;
-			if (list[j]->group == UINT32_MAX && d % list[j]->w == 0 && (list[i]->where != AT_GLOBAL || d <= RIDE))
+			if (list[j]->group == UINT32_MAX && d % list[j]->w == 0 && d <= RIDE)
 				join(o, list[j], g);
 		}
 	}
@@ -286,7 +290,7 @@ void rw_fence_forget(struct rw_out *o)
 		o->groups[i].ready = false;
 }
 
-/* --- emission ----------------------------------------------------------------------------------------------------------- */
+/* --- emission --- */
 
 /* The base as a 64-bit register with A added; `own` when nothing may overwrite it later. */
 static struct rname base64(struct rw_out *o, const struct group *g, bool own)
@@ -328,7 +332,8 @@ static struct rname base32(struct rw_out *o, const struct group *g)
 		if (o->k->regs[g->reg].cls == RW_RD) {
 			if (g->mask) {
 				t = rw_temp(o, RW_RD);
-				rw_line(o, "cvta.to.%s.u64 %s, %s;", g->where == AT_SHARED ? "shared" : "local", t.s, b.s);
+				rw_line(o, "cvta.to.%s.u64 %s, %s;", g->where == AT_SHARED ? "shared" : "local", t.s,
+					b.s);
 				b = t;
 			}
 			t = rw_temp(o, RW_R);
@@ -429,7 +434,8 @@ static uint32_t fence_small(struct rw_out *o, const struct group *g, unsigned wh
 {
 	const struct small *s = small_of(where);
 	uint32_t w = 1u << g->log2w, f = g->f < w ? w : g->f;
-	uint32_t a = rw_inv(o, s->off, 0), b = rw_inv(o, s->min, 0), c = rw_inv(o, s->mask, 0), d = rw_inv(o, s->fin, g->log2w);
+	uint32_t a = rw_inv(o, s->off, 0), b = rw_inv(o, s->min, 0), c = rw_inv(o, s->mask, 0), d = rw_inv(o, s->fin,
+		g->log2w);
 	struct pending p = { .nbad = 1 };
 
 	if (where == AT_SHARED && !has_shared(o))
@@ -466,7 +472,8 @@ static uint32_t fence_small(struct rw_out *o, const struct group *g, unsigned wh
 }
 
 /* One more leg of a generic fence: the address in `where`, chosen when isspacep says so. */
-static void add_leg(struct rw_out *o, const struct group *g, unsigned where, const char *space, struct rname src, char chosen[20])
+static void add_leg(struct rw_out *o, const struct group *g, unsigned where, const char *space, struct rname src,
+	char chosen[20])
 {
 	const char *stem = where == AT_SHARED ? "gs" : "gp";
 	enum inv fu = where == AT_SHARED ? INV_GSU : INV_GPU, fg = where == AT_SHARED ? INV_GSG : INV_GPG;
@@ -534,7 +541,8 @@ static void print_addr(char *text, size_t n, const char *base, int64_t off)
 		snprintf(text, n, "[%s]", base);
 }
 
-/* Emits what operand `op` of instruction `inst` needs and gives its text. False: the operand is no business of the fence. */
+/* Emits what operand `op` of instruction `inst` needs and gives its text. False: the operand is no business of the
+ * fence. */
 bool rw_fence_access(struct rw_out *o, uint32_t inst, unsigned op, char *text, size_t n, enum where *where)
 {
 	struct access *a = o->next_acc < o->nacc ? &o->acc[o->next_acc] : NULL;
@@ -547,7 +555,8 @@ bool rw_fence_access(struct rw_out *o, uint32_t inst, unsigned op, char *text, s
 	if (a->direct || !o->rw->opt->fence) {
 		print_addr(text, n, a->sym ? a->sym->name : rw_rn(o, a->reg).s, a->off);
 		if (!o->rw->opt->fence)
-			*where = a->sym ? a->where : AT_PLAIN;  /* the client's own address keeps the client's own space */
+			/* the client's own address keeps the client's own space */
+			*where = a->sym ? a->where : AT_PLAIN;
 		return true;
 	}
 	g = &o->groups[a->group];

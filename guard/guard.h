@@ -2,94 +2,113 @@
  *
  * Pipeline (guard.c is the pass list):
  *   parse -> link (several relocatable pieces become one module) -> inline (no .func survives; recursion and unknown
- *   externs are refused) -> relocate (variables leave the module, see below) -> define (every register written before it is
- *   read) -> poll (back-edges) -> fence -> print (canonical text, every identifier renamed, no client byte passed through).
+ *   externs are refused) -> prune (no code that nothing leads to) -> relocate (variables leave the module, see below)
+ *   -> define (every register written before it is read) -> space (what is known of addresses) -> print, block by
+ *   block, with poll (back-edges), fence and report (canonical text, every identifier renamed, no client byte passed
+ *   through).
  * The text is then judged by verify.h, which shares no code with any of this; only its verdict counts.
  *
  * WHAT A GUARDED MODULE LOOKS LIKE
  *   .version 9.0 / .target sm_90 / .address_size 64       (target: what the worker asks for)
- *   declarations of the runtime functions and gates used  (.extern .func, prototypes fixed: runtime.def, gate list)
  *   .extern .const .align 16 .b8 ag_desc[128];
+ *   declarations of the runtime functions and gates used  (.extern .func, prototypes fixed: runtime.def, gate list)
  *   // agileos: body
- *   [.const .align 64 .b8 ag_const[S];]                   all .const variables of the client, merged, zero here
+ *   [.const .align 64 .b8 ag_const[C];]                   all .const variables of the client, merged, zero here
+ *   [.extern .shared .align A .b8 ag_dyn[];]              dynamic shared memory
  *   .visible .entry k<N>( ... )                           kernels; nothing else
- * To load it, guard_compose() replaces everything before the marker line by header + trusted runtime + gates, which define
- * what was declared. The worker then writes struct guard_desc into ag_desc and the const image into ag_const.
+ * To load it, guard_compose() replaces everything before the marker line by header + trusted runtime + gates, which
+ * define what was declared. The worker then writes struct guard_desc into ag_desc and the const image into ag_const.
  *
  * WHERE VARIABLES GO
- *   .global   into the client's window: the worker is given `data_addr`, a block of data_bytes there, at load; code reaches
- *             them as ld.const.u64 %gd, [ag_desc+8] plus an offset.  They are therefore fenced like any other memory.
- *   .const    merged into ag_const; register-addressed ld.const is clamped to it.
+ *   .global   into the client's window: the worker is given `data_addr`, a block of data_bytes there, at load; code
+ *             reaches them as ld.const.u64 %gd, [ag_desc+8] plus an offset.  They are therefore fenced like any other
+ *             memory.
+ *   .const    merged into ag_const; register-addressed ld.const is clamped to it.  Where the address of a constant
+ *             becomes generic or stands in memory, all of them go where .global ones go.
  *   .shared   static ones merged into one object per kernel; dynamic follows it.  Clamped to static + dynamic size.
  *   .local    merged into one object per kernel (after inlining).  Clamped to it.
  *
  * THE FENCED FORM (exact; one statement a line, a tab before each statement, labels and braces in column 0)
  *
- * Order of a module after the marker: optional `.const .align 64 .b8 ag_const[C];`, optional `.extern .shared .align A .b8 ag_dyn[];`
- * (16 <= A <= 1024), then the kernels.  Before the marker, in this order: the three header lines, the ag_desc line, one declaration a line of each
- * runtime function (runtime.def) or gate used:  `.extern .func (.param .b32 r) ag_rt_printf (.param .b64 a0, .param .b64 a1);` , `.extern .func ag_rt_free (.param .b64 a0);`
+ * After the marker: optional `.const .align 64 .b8 ag_const[C];`, optional `.extern .shared .align A .b8 ag_dyn[];`
+ * with 16 <= A <= 1024, then the kernels.  Before it, in this order: the three header lines, the ag_desc line, one
+ * declaration a line of each runtime function or gate used:
+ *     .extern .func (.param .b32 r) ag_rt_printf (.param .b64 a0, .param .b64 a1, .param .b32 a2, .param .b32 a3);
+ *     .extern .func ag_rt_free (.param .b64 a0);
  * A kernel:
  *     .visible .entry k<N>(
- *         .param .b64 p0,                       .b8 .b16 .b32 .b64 scalars; arrays: .param .align 8 .b8 p1[24]; the last line without comma
- *         .param .b64 pc                        only with hidden_coop, always last
+ *         .param .b64 p0,                        scalars .b8 .b16 .b32 .b64; arrays .param .align 8 .b8 p1[24];
+ *         .param .b64 pc                         only with hidden_coop, always last; the last line has no comma
  *     )
- *     .maxntid 256, 1, 1                        optional, each on its line, in this order: .maxntid .reqntid .minnctapersm .maxnreg
- *     {
- *         .reg .b32 %r<123>;                    all register declarations; %x<1> declares %x0. Invariant registers without number: .reg .b32 %gw;
- *         .shared .align 16 .b8 ag_smem_<N>[S]; at most one; alignment 16 .. 1024; S is a multiple of 32
- *         .local .align 16 .b8 ag_local_<N>[L]; at most one; alignment 16 .. 1024; L is a multiple of 32
- *         $T0: .branchtargets $L1, $L2;         tables of brx.idx
+ *     .maxntid 256, 1, 1                         optional, a line each, in this order: .maxntid .reqntid .minnctapersm
+ *     {                                          .maxnreg
+ *         .reg .b32 %r<123>;                     all register declarations; %x<1> declares %x0.  Invariant registers
+ *         .reg .b32 %gw;                         without a number stand alone
+ *         .shared .align 16 .b8 ag_smem_<N>[S];  at most one; alignment 16 to 1024; S is a multiple of 32
+ *         .local .align 16 .b8 ag_local_<N>[L];  at most one; alignment 16 to 1024; L is a multiple of 32
+ *     $T0: .branchtargets $L1, $L2;              tables of brx.idx
  *         (entry block, body)
  *     }
- * Plain registers, which carry no invariant and may be written by any plain instruction: %p<i> .pred, %h<i> .b16, %r<i> .b32, %rd<i> .b64,
- * %q<i> .b128.  Nothing is declared .f32, .u32, ...: the bit-size classes hold every type.  Labels: $L<n> (n from 1), and $Lkill, the one exit path (it may hold forward branches and labels):
- * `ret` is the last statement of a kernel and stands nowhere else; `exit` never occurs (both are `bra $Lkill`).
- * Numbers: decimal, signed, no leading zero (-9223372036854775808 is the smallest); 0f and 0d with 8 and 16 upper-case hex digits.
- * Operands are separated by ", "; a predicated statement is `@%p1 ` or `@!%p1 ` then the opcode; [reg], [reg+imm] (imm > 0), [sym], [sym+imm].
+ * Plain registers carry no invariant and may be written by any plain instruction: %p<i> .pred, %h<i> .b16, %r<i> .b32,
+ * %rd<i> .b64, %q<i> .b128.  Nothing is declared .f32, .u32, ...: the bit-size classes hold every type.
+ * Labels: $L<n> (n from 1), and $Lkill, the one exit path (it may hold forward branches and labels): `ret` is the last
+ * statement of a kernel and stands nowhere else; `exit` never occurs (both are `bra $Lkill`).  There is no code that
+ * nothing leads to, and no label in the client's part that no branch names.
+ * Numbers: decimal, signed, no leading zero (-9223372036854775808 is the smallest); 0f and 0d with 8 and 16 upper-case
+ * hex digits.  Operands are separated by ", "; a predicated statement is `@%p1 ` or `@!%p1 ` then the opcode; addresses
+ * are [reg], [reg+imm] (imm > 0), [sym], [sym+imm].
  *
- * Invariants.  Every instruction that writes a register of these names has exactly the form given, is not predicated, and (but for the entry-block ones) a
- * definition precedes each use in the same basic block (a basic block begins at a label and ends at a branch, predicated or not; calls do not end it).
- * W is one of 1 2 4 8 16 32, n a number; "any" is any register of that class, plain or invariant; IMM a literal.
+ * Invariants.  Every instruction that writes a register of these names has exactly the form given, is not predicated,
+ * and (but for the entry-block ones) a definition precedes each use in the same basic block (a basic block begins at a
+ * label and ends at a branch, predicated or not; calls do not end it).  W is one of 1 2 4 8 16 32, n a number; "any" is
+ * any register of that class, plain or invariant; IMM a literal.
  *   entry block: before the first label or branch; each at most once; only those needed are there
- *     ld.const.u32 %gw, [ag_desc];                                window base >> 32
- *     ld.const.u32 %gm, [ag_desc+4];                              (extent - 1) >> 32; wide only
- *     ld.const.u64 %gd, [ag_desc+8];                              the module's variables
+ *     ld.const.u32 %gw, [ag_desc];                        window base >> 32
+ *     ld.const.u32 %gm, [ag_desc+4];                      (extent - 1) >> 32; wide only
+ *     ld.const.u64 %gd, [ag_desc+8];                      the module's variables
  *     ld.const.u64 %gkill, [ag_desc+16];
- *     mov.u32 %gc, 0;   mov.u32 %gf, 0;                           poll counter; last flag read
- *     mov.u32 %gsb, ag_smem_N;  or  mov.u32 %gsb, ag_dyn;         shared base; ag_dyn only where the kernel has no ag_smem_N
- *     mov.u32 %gsd, %dynamic_smem_size;  add.u32 %gsn, %gsd, S;   only where ag_dyn is used by the kernel; S: bytes of ag_smem_N, 0 without
- *     sub.u32 %gsl<F>, %gsn, F;                                   once for each F used; sound because of the launch contract, see min_dyn_shared
+ *     mov.u32 %gc, 0;   mov.u32 %gf, 0;                   poll counter; last flag read
+ *     mov.u32 %gsb, ag_smem_N;                            shared base, or
+ *     mov.u32 %gsb, ag_dyn;                               where the kernel has no ag_smem_N
+ *     mov.u32 %gsd, %dynamic_smem_size;                   these two only where the kernel uses ag_dyn;
+ *     add.u32 %gsn, %gsd, S;                              S: bytes of ag_smem_N, 0 without
+ *     sub.u32 %gsl<F>, %gsn, F;                           for each F used; sound by the launch contract below
  *     mov.u32 %glb, ag_local_N;   mov.u32 %gkb, ag_const;
  *   global
- *     and.b32 %gl<W>_n, any, -W;      (W = 1: mov.b32 %gl1_n, any;)          low word, aligned
- *     lop3.b32 %gh_n, any, %gm, %gw, 234;                                    wide: (any & mask) | base
- *     mov.b64 %ga<W>_n, {%gl<W>_i, %gw};                                     narrow
- *     mov.b64 %ga<W>_n, {%gl<W>_i, %gh_j};                                   wide
+ *     and.b32 %gl<W>_n, any, -W;                          low word, aligned (W = 1: mov.b32 %gl1_n, any;)
+ *     lop3.b32 %gh_n, any, %gm, %gw, 234;                 wide: (any & mask) | base
+ *     mov.b64 %ga<W>_n, {%gl<W>_i, %gw};                  narrow
+ *     mov.b64 %ga<W>_n, {%gl<W>_i, %gh_j};                wide
  *     An access of w bytes (vectors: in all) is [%ga<W>_n+imm], W >= w, 0 <= imm <= GUARD_SLACK - 32, imm % w == 0.
- *   shared (F: footprint in bytes, W <= F <= 8192)
+ *   shared (F: footprint in bytes, W <= F <= 8192, W <= 16)
  *     sub.u32 %gso_n, any, %gsb;
- *     min.u32 %gsm_n, %gso_n, %gsl<F>;      or, where the kernel does not use ag_dyn, min.u32 %gsm_n, %gso_n, IMM;  F = S - IMM, IMM >= 0
- *     and.b32 %gsa_n, %gsm_n, -W;           (W = 1: mov.b32 %gsa_n, %gsm_n;)
+ *     min.u32 %gsm_n, %gso_n, %gsl<F>;                    where the kernel uses ag_dyn; else
+ *     min.u32 %gsm_n, %gso_n, IMM;                        F = S - IMM, IMM >= 0
+ *     and.b32 %gsa_n, %gsm_n, -W;                         (W = 1: mov.b32 %gsa_n, %gsm_n;)
  *     add.u32 %gs<W>_n, %gsa_n, %gsb;
- *     An access is [%gs<W>_n+imm], W >= w, imm + w <= F, imm % w == 0, or [ag_smem_N+imm], imm + w <= S, imm % w == 0.  W <= 16.
- *   local: %gpo_n %gpm_n %gpa_n %gp<W>_n, base %glb, always the immediate form with L;       or [ag_local_N+imm]
- *   const: %gko_n %gkm_n %gka_n %gk<W>_n, base %gkb, always the immediate form with C;       or [ag_const+imm]
+ *     An access is [%gs<W>_n+imm], W >= w, imm + w <= F, imm % w == 0, imm <= GUARD_SLACK - 32, or [ag_smem_N+imm],
+ *     imm + w <= S, imm % w == 0.
+ *   local: %gpo_n %gpm_n %gpa_n %gp<W>_n, base %glb, always the immediate form with L;   or [ag_local_N+imm]
+ *   const: %gko_n %gkm_n %gka_n %gk<W>_n, base %gkb, always the immediate form with C;   or [ag_const+imm]
  *   generic
  *     cvt.u64.u32 %gsu<W>_n, %gs<W>_i;   cvta.shared.u64 %gsg<W>_n, %gsu<W>_i;     keep the F of their source
  *     cvt.u64.u32 %gpu<W>_n, %gp<W>_i;   cvta.local.u64 %gpg<W>_n, %gpu<W>_i;
- *     selp.b64 %gg<W>_n, x, y, any;      x, y: %ga<W>_i, %gsg<W>_i, %gpg<W>_i, %gg<W>_i; F is the smallest of both, GUARD_SLACK for %ga
- *     An access without a state space is [%ga<W>_n+imm] or [%gg<W>_n+imm], imm + w <= F, imm % w == 0.  atom and red take no %gg that a %gpg went into.
+ *     selp.b64 %gg<W>_n, x, y, any;      x, y: %ga<W>_i, %gsg<W>_i, %gpg<W>_i, %gg<W>_i; F: the smaller, GUARD_SLACK
+ *     for %ga.  An access without a state space is [%ga<W>_n+imm] or [%gg<W>_n+imm], imm + w <= F, imm % w == 0.  atom
+ *     and red take no %gg that a %gpg went into.
  *   brx.idx:   min.u32 %gb_n, any, N-1;   brx.idx %gb_n, $T<k>;              N targets
- *   barriers:  and.b32 %gbi_n, any, 15;   the number;   min.u32 %gbu_n, any, 1024;  max.u32 %gbv_n, %gbu_n, 32;  and.b32 %gbc_n, %gbv_n, -32;   the count
- *              (literals: 0 .. 15 and multiples of 32 from 32 to 1024)
- *   cp.async of z bytes:  cp.async.ca|cg.shared.global [%gs<W>_i+imm], [%ga<W>_j+imm], z;   both as accesses of z bytes; or with a fourth operand,
- *              a literal up to z or  min.u32 %gcz_n, any, z;
+ *   barriers:  number: and.b32 %gbi_n, any, 15;
+ *              count:  min.u32 %gbu_n, any, 1024;   max.u32 %gbv_n, %gbu_n, 32;   and.b32 %gbc_n, %gbv_n, -32;
+ *              (literals: 0 to 15, and multiples of 32 from 32 to 1024)
  *   nanosleep: min.u32 %gns_n, any, 1000000;   nanosleep.u32 %gns_n;         (or a literal up to that)
+ *   cp.async of z bytes:  cp.async.ca|cg.shared.global [%gs<W>_i+imm], [%ga<W>_j+imm], z;   both as accesses of z
+ *              bytes; a fourth operand is a literal up to z, or  min.u32 %gcz_n, any, z;
  *   mbarrier.* and cp.async.mbarrier.arrive: their address is a shared access of 8 bytes; ldmatrix, stmatrix: one of 16
  *              bytes; state space .shared, suffixes in the order of the PTX grammar.
- *   wmma.load, wmma.store (wmma.mma is plain): R lines of C elements of z bytes, from shape, fragment and layout (a: m x k,
- *              b: k x n, c and d: m x n; row: R is the first of the two; col: R is the second).  All registers of one such
- *              instruction have its number n, and nothing else uses them; z is 1, 2, 4 or 8, A = 16 / z, M = 2^32 / ((R-1)*z):
+ *   wmma.load, wmma.store (wmma.mma is plain): R lines of C elements of z bytes, from shape, fragment and layout (a: m
+ *              x k, b: k x n, c and d: m x n; row: R is the first of the two; col: R is the second).  All registers of
+ *              one such instruction have its number n, and nothing else uses them; z is 1, 2, 4 or 8, A = 16 / z, M =
+ *              2^32 / ((R-1)*z):
  *     global:  and.b32 %gyl_n, any, -16;   mov.b64 %gya_n, {%gyl_n, %gw};   not.b32 %gyn_n, %gyl_n;
  *       wide:  and.b32 %gyl_n, any, -16;   lop3.b32 %gyh_n, any, %gm, %gw, 234;   mov.b64 %gya_n, {%gyl_n, %gyh_n};
  *              setp.eq.u32 %gye_n, %gyh_n, %gwe;   selp.b32 %gyo_n, %gyl_n, 0, %gye_n;   not.b32 %gyn_n, %gyo_n;
@@ -99,29 +118,42 @@
  *     then:    mul.hi.u32 %gyq_n, %gyn_n, M;  min.u32 %gym_n, any, %gyq_n;  and.b32 %gys_n, %gym_n, -A;
  *              wmma.load.a.sync.aligned.row.m16n16k16.global.f16 {...}, [%gya_n], %gys_n;    (.shared: [%gyb_n])
  *     so that (R-1) * stride + C elements end inside the window (the last line in its slack) or the block's memory.
- *   textures (tex, tld4, txq; a handle is [%gt_n, {...}] or [%gt_n]):   entry: ld.const.u64 %gtb, [ag_desc+56];  ld.const.u32 %gtc, [ag_desc+64];  sub.u32 %gtl, %gtc, 1;
- *     min.u32 %gti_n, any, %gtl;   mad.wide.u32 %gta_n, %gti_n, 8, %gtb;   ld.global.u64 %gt_n, [%gta_n];   %gt_n is a handle and nothing else
- * Every textually backward branch (and brx.idx with such a target) is directly preceded by a poll, none of it predicated but as shown:
- *     add.u32 %gc, %gc, 1;  and.b32 %gx, %gc, 63;  setp.eq.u32 %gq, %gx, 0;
- *     @%gq ld.volatile.global.u32 %gf, [%gkill];  setp.ne.and.u32 %gq, %gf, 0, %gq;  @%gq bra $Lkill;
- *   (between poll and brx.idx stands only its min.)
- * A call of a runtime function or gate is these lines, nothing between, arguments plain registers or literals; the result line and (cr) only where it has one:
+ *   textures (tex, tld4, txq; a handle is [%gt_n, {...}] or [%gt_n]):
+ *     entry: ld.const.u64 %gtb, [ag_desc+56];   ld.const.u32 %gtc, [ag_desc+64];   sub.u32 %gtl, %gtc, 1;
+ *     min.u32 %gti_n, any, %gtl;   mad.wide.u32 %gta_n, %gti_n, 8, %gtb;   ld.global.u64 %gt_n, [%gta_n];
+ *     %gt_n is a handle and nothing else.
+ * Every textually backward branch (and brx.idx with such a target) is directly preceded by a poll, none of it
+ * predicated but as shown; between poll and brx.idx stands only its min:
+ *     add.u32 %gc, %gc, 1;   and.b32 %gx, %gc, 63;   setp.eq.u32 %gq, %gx, 0;
+ *     @%gq ld.volatile.global.u32 %gf, [%gkill];   setp.ne.and.u32 %gq, %gf, 0, %gq;   @%gq bra $Lkill;
+ * A call of a runtime function or gate is these lines, nothing between, arguments plain registers or literals; the cr
+ * lines and (cr) only where it has a result.  The third and fourth argument of ag_rt_printf are %glb and L, or 0 and 0:
  *     {
- *     .param .b64 c0;  .param .b64 c1;  .param .b32 cr;  st.param.b64 [c0], %rd1;  st.param.b64 [c1], %rd2;  call (cr), ag_rt_printf, (c0, c1);  ld.param.b32 %r3, [cr];
+ *     .param .b64 c0;
+ *     .param .b32 c1;
+ *     .param .b32 cr;
+ *     st.param.b64 [c0], %rd1;
+ *     st.param.b32 [c1], 5;
+ *     call (cr), gate_example, (c0, c1);
+ *     ld.param.b32 %r3, [cr];
  *     }
  * Parameters are read by ld.param [p<i>+imm] with imm inside p<i> and aligned.
- * ag_const, ag_smem_N, ag_dyn, ag_local_N may also be the source of a plain mov.u32 or mov.u64 (+imm, any non-negative): only a number.
- * tests/guard/form/ holds real output of the rewriter.
+ * ag_const, ag_smem_N, ag_dyn, ag_local_N may also be the source of a plain mov.u32 or mov.u64 (+imm, any
+ * non-negative): only a number.  tests/guard/form/ holds real output of the rewriter.
  *
- * REPORT.  With opt->report a block's fences are followed, before it ends, by a comparison of each address with its fenced self; the first line, kind and
- * address that differ are kept in plain registers and $Lkill calls ag_rt_report with them.  An access that had to be moved or aligned is a violation; so are trap
- * and brkpt and a failed assert, which also end the thread.  None of this is of any interest to the verifier.
+ * REPORT.  With opt->report a block's fences are followed, before it ends, by a comparison of each address with its
+ * fenced self; the first line, kind and address that differ are kept in plain registers and $Lkill calls ag_rt_report
+ * with them. An access that had to be moved or aligned is a violation; so are trap, brkpt and a failed assert, which
+ * also end the thread.  None of this is of any interest to the verifier.
  *
- * LAUNCH CONTRACT (the worker's duty).  Dynamic shared size of a kernel with uses_dyn_shared is rounded up to a multiple of 16 and is at least min_dyn_shared (guard_kernel and
- * verify_kernel, which the worker believes: the largest F of a %gsl<F> less S, at least 32 without ag_smem_N).  With hidden_coop the parameter block is followed
- * (8-aligned) by a u64: the address of a zeroed 64-byte cooperative-grid workspace in the window.
- * GUARD_SLACK bytes beyond every window extent are mapped to memory of the same client.  The first GUARD_SLACK bytes of a window are never handed out by the allocator, so that
- * a pointer just before an allocation still has the window's high word.
+ * LAUNCH CONTRACT (the worker's duty).  Dynamic shared size of a kernel with uses_dyn_shared is rounded up to a
+ * multiple of 16 and is at least min_dyn_shared (guard_kernel and verify_kernel; the worker believes the latter: the
+ * largest F of a %gsl<F> less S, at least 32 without ag_smem_N).  With hidden_coop the parameter block is followed
+ * (8-aligned) by a u64: the address of a zeroed 64-byte cooperative-grid workspace in the window, its first u32 set to
+ * 64. GUARD_SLACK bytes beyond every window extent are mapped to memory of the same client.  The first GUARD_SLACK
+ * bytes of a window are never handed out by the allocator, so that a pointer just before an allocation still has the
+ * window's high word.  Entry 0 of the texture table is always a valid handle (of an empty texture): a wrong index
+ * becomes it or another.
  */
 #ifndef AG_GUARD_H
 #define AG_GUARD_H
@@ -135,9 +167,9 @@
 #define GUARD_BODY_MARK "// agileos: body\n"
 #define GUARD_VERSION 1u            /* of the guarded form; part of the cache key */
 
-/* A gate that client code may call; becomes gate_<name>. The client's text holds `.extern .func (ret) name (params)`, or a *definition* of that
- * name (the fallback that runs where no service exists: adapters/<name>/<name>.cuh): either way its calls become calls of the gate, the body is dropped.
- * A prototype that differs from the gate's is refused. */
+/* A gate that client code may call; becomes gate_<name>. The client's text holds `.extern .func (ret) name (params)`,
+ * or a *definition* of that name (the fallback that runs where no service exists: adapters/<name>/<name>.cuh): either
+ * way its calls become calls of the gate, the body is dropped. A prototype that differs from the gate's is refused. */
 struct guard_gate {
 	const char *name;
 	uint8_t nparams;
@@ -148,7 +180,8 @@ struct guard_gate {
 struct guard_options {
 	bool wide;                  /* windows over 4 GiB */
 	bool report;                /* default true */
-	bool fence;                 /* default true; false only for the loud unguarded mode: everything but fences and verification */
+	/* default true; false only for the loud unguarded mode: everything but fences and verification */
+	bool fence;
 	bool poll;                  /* default true */
 	int target_sm;              /* 90 */
 	const struct guard_gate *gates;
@@ -173,7 +206,8 @@ struct guard_symbol {
 	bool is_const, is_managed;
 };
 
-struct guard_data_reloc {       /* at data[offset], or const image when in_const: add data_addr (or the address of ag_const) to the u64 there */
+/* at data[offset], or const image when in_const: add data_addr (or the address of ag_const) to the u64 there */
+struct guard_data_reloc {
 	uint64_t offset;
 	bool in_const, to_const;
 };
@@ -183,7 +217,8 @@ struct guard_result {
 	char *text; size_t text_len;
 	struct guard_kernel *kernels; uint32_t nkernels;
 	struct guard_symbol *symbols; uint32_t nsymbols;
-	uint8_t *data; uint64_t data_init, data_bytes;   /* image: data_init leading bytes, zero up to data_bytes; align 256 */
+	/* image: data_init leading bytes, zero up to data_bytes; align 256 */
+	uint8_t *data; uint64_t data_init, data_bytes;
 	uint8_t *cimage; uint64_t const_bytes;           /* whole image of ag_const */
 	struct guard_data_reloc *relocs; uint32_t nrelocs;
 	void *arena;
@@ -191,7 +226,8 @@ struct guard_result {
 
 struct guard_input { const char *text; size_t len; const char *label; /* for messages, "app.cu piece 2" */ };
 
-/* Rewrites one module made of `n` pieces. 0 accepted; -1 refused, err filled (err->line is a line of piece err_piece). */
+/* Rewrites one module made of `n` pieces. 0 accepted; -1 refused, err filled (err->line is a line of piece
+ * err_piece). */
 int guard_rewrite(const struct guard_input *in, uint32_t n, const struct guard_options *opt,
                   struct guard_result *out, struct ptx_error *err, uint32_t *err_piece);
 void guard_result_free(struct guard_result *r);
@@ -200,15 +236,16 @@ void guard_result_free(struct guard_result *r);
 int guard_result_write(const struct guard_result *r, uint8_t **bytes, size_t *len);
 int guard_result_read(struct guard_result *r, const uint8_t *bytes, size_t len);
 
-/* Header + runtime + gates + body of `guarded`; `gate_ptx` are the trusted device texts of the services whose gates opt named (bodies only).
- * malloc'd; NULL when `guarded` has no marker. */
-char *guard_compose(const char *guarded, size_t len, int target_sm, const char *const *gate_ptx, uint32_t ngate_ptx, size_t *out_len);
+/* Header + runtime + gates + body of `guarded`; `gate_ptx` are the trusted device texts of the services whose gates
+ * opt named (bodies only). malloc'd; NULL when `guarded` has no marker. */
+char *guard_compose(const char *guarded, size_t len, int target_sm, const char *const *gate_ptx, uint32_t ngate_ptx,
+	size_t *out_len);
 
 /* The trusted runtime's PTX (ag_rt_*, ag_desc), built from the sources in guard/rt, embedded. Body only. */
 extern const char guard_runtime_ptx[];
 extern const size_t guard_runtime_ptx_len;
 
-/* --- helper process (helper.c): a zygote without privileges forks one child per request ------------------------------ */
+/* --- helper process (helper.c): a zygote without privileges forks one child per request --- */
 
 struct guard_helper;
 /* Starts the zygote: this program again (/proc/self/exe) with a hidden subcommand, so main() must first do
@@ -219,11 +256,13 @@ void guard_helper_stop(struct guard_helper *h);
 
 struct guard_verdict;  /* verify.h */
 
-/* Rewrites in one child, verifies in another (skipped when !opt->fence), compiles in a third when sm_compile != 0 (cubin else NULL).
- * Thread safe. 0 ok; -1 refused, why filled (one line, printable) ; -2 helper died or ran over its limits, why filled. */
+/* Rewrites in one child, verifies in another (skipped when !opt->fence), compiles in a third when sm_compile != 0
+ * (cubin else NULL). Thread safe. 0 ok; -1 refused, why filled (one line, printable) ; -2 helper died or ran over its
+ * limits, why filled. */
 int guard_helper_run(struct guard_helper *h, const struct guard_input *in, uint32_t n, const struct guard_options *opt,
                      const char *const *gate_ptx, uint32_t ngate_ptx, bool compile,
-                     struct guard_result *out, struct guard_verdict *verdict, char **composed, size_t *composed_len, void **cubin, size_t *cubin_len,
+                     struct guard_result *out, struct guard_verdict *verdict, char **composed, size_t *composed_len,
+                     void **cubin, size_t *cubin_len,
                      char why[512]);
 
 #endif

@@ -1,9 +1,9 @@
 /* inline.c - every call to a function of the module is replaced by its body, so that only kernels remain.
  *
- * Call parameters: a formal of an inlined function simply becomes the caller's .param variable that was passed for it (a
- * function cannot store to its inputs, so nothing is copied).  What is left of each such variable afterwards is a set of loads and
- * stores; when they agree on offsets and widths each becomes a register, otherwise the variable becomes local memory.
- * Labels become RW_OP_LABEL instructions here; `ret` and `exit` become branches. */
+ * Call parameters: a formal of an inlined function simply becomes the caller's .param variable that was passed for it
+ * (a function cannot store to its inputs, so nothing is copied).  What is left of each such variable afterwards is a
+ * set of loads and stores; when they agree on offsets and widths each becomes a register, otherwise the variable
+ * becomes local memory. Labels become RW_OP_LABEL instructions here; `ret` and `exit` become branches. */
 #include "guard/rewrite.h"
 #include <string.h>
 
@@ -122,7 +122,8 @@ static void move_param(struct rw_kernel *k, bool store, struct ptx_param *obj, c
 }
 
 /* A register formal: obj->reg is the callee's register + 1; value is already the caller's. */
-static void move_reg(struct rw_kernel *k, uint32_t line, enum ptx_type t, struct ptx_operand dst, struct ptx_operand src,
+static void move_reg(struct rw_kernel *k, uint32_t line, enum ptx_type t, struct ptx_operand dst,
+	struct ptx_operand src,
 	const struct ptx_inst *call, const struct frame *fr)
 {
 	struct ptx_inst *in = rw_emit(k, PTX_OP_mov, line, 2);
@@ -151,7 +152,8 @@ static void call_parts(const struct ptx_inst *in, const struct ptx_operand **ret
 }
 
 /* Binds one actual to one formal of an inlined function; `reg` formals and literal actuals are moved. */
-static struct ptx_param *bind_actual(struct rw_kernel *k, struct frame *fr, struct frame *callee, const struct ptx_param *formal,
+static struct ptx_param *bind_actual(struct rw_kernel *k, struct frame *fr, struct frame *callee,
+	const struct ptx_param *formal,
 	const struct ptx_operand *actual, const struct ptx_inst *call)
 {
 	struct ptx_operand a;
@@ -229,7 +231,8 @@ static void inline_call(struct rw_kernel *k, struct frame *fr, const struct ptx_
 	if (target->active || callee.depth > MAX_DEPTH)
 		rw_refuse(rw, in->line, "function '%s' is recursive: recursion is not supported", f->name);
 	if ((args ? args->nlist : 0) != f->nparams || (rets ? rets->nlist : 0) != f->nrets)
-		rw_refuse(rw, in->line, "the call of '%s' has another number of arguments than its definition", f->name);
+		rw_refuse(rw, in->line, "the call of '%s' has another number of arguments than its definition",
+			f->name);
 	if (in->has_pred) {
 		struct ptx_inst *b;
 
@@ -264,7 +267,8 @@ static void inline_call(struct rw_kernel *k, struct frame *fr, const struct ptx_
 		if (a.kind != PTX_O_REG)
 			continue;
 		if (f->rets[i].reg)
-			move_reg(k, in->line, f->rets[i].type, a, rw_reg_op(f->rets[i].reg - 1 + callee.reg_base), &plain, fr);
+			move_reg(k, in->line, f->rets[i].type, a, rw_reg_op(f->rets[i].reg - 1 + callee.reg_base),
+				&plain, fr);
 		else
 			move_param(k, false, callee.rets[i], &a, &plain, fr);
 	}
@@ -273,7 +277,8 @@ static void inline_call(struct rw_kernel *k, struct frame *fr, const struct ptx_
 }
 
 /* The register that holds one argument of a runtime call. */
-static struct ptx_operand argument(struct rw_kernel *k, struct frame *fr, const struct ptx_inst *in, const struct ptx_operand *actual,
+static struct ptx_operand argument(struct rw_kernel *k, struct frame *fr, const struct ptx_inst *in,
+	const struct ptx_operand *actual,
 	enum ptx_type type)
 {
 	struct ptx_operand a, r;
@@ -301,7 +306,8 @@ static void runtime_call(struct rw_kernel *k, struct frame *fr, const struct ptx
 	call_parts(in, &rets, &fn, &args);
 	nargs = args ? args->nlist : 0;
 	if (nargs != given + (is_assert ? 1 : 0) || (rets ? rets->nlist : 0) > (c->ret != PTX_T_NONE))
-		rw_refuse(rw, in->line, "the call of '%s' has another number of arguments than its definition", fn->u.func->name);
+		rw_refuse(rw, in->line, "the call of '%s' has another number of arguments than its definition",
+			fn->u.func->name);
 	if (in->has_pred) {
 		skip = k->nlabels++;
 		call = put_branch(k, skip, in->line);
@@ -349,7 +355,8 @@ static void call(struct rw_kernel *k, struct frame *fr, const struct ptx_inst *i
 	rw_check_inst(rw, in);
 	call_parts(in, &rets, &fn, &args);
 	if (!fn || fn->kind != PTX_O_FUNC)
-		rw_refuse(rw, in->line, "opcode 'call' through a register is not supported: function pointers are not guarded");
+		rw_refuse(rw, in->line,
+			"opcode 'call' through a register is not supported: function pointers are not guarded");
 	t = rw_func_of(fn->u.func);
 	if (t && t->def)
 		inline_call(k, fr, in, t);
@@ -427,7 +434,7 @@ static void body_of(struct rw_kernel *k, struct frame *fr)
 	}
 }
 
-/* --- what became of the .param variables ---------------------------------------------------------------------------- */
+/* --- what became of the .param variables --- */
 
 static struct rw_pobj *object_of(struct rw_kernel *k, const struct ptx_operand *o)
 {
@@ -474,7 +481,8 @@ static void note_access(struct rw_kernel *k, const struct ptx_inst *in)
 	if (!p)
 		return;
 	width = ptx_type_bytes(in->type);
-	if (width == 0 || n != in->vec || off < 0 || (uint64_t)off > p->p->size || p->p->size - (uint64_t)off < (uint64_t)width * n)
+	if (width == 0 || n != in->vec || off < 0 || (uint64_t)off > p->p->size
+		|| p->p->size - (uint64_t)off < (uint64_t)width * n)
 		rw_refuse(k->rw, in->line, "the access lies outside the parameter");
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t have = value_bytes(k, v->kind == PTX_O_VEC ? &v->list[i] : v);

@@ -94,7 +94,8 @@ static void define_var(struct rw *rw, struct ptx_var *v, uint32_t piece)
 			rw_refuse(rw, v->line, "variable '%s' is defined twice", v->name);
 		if (first->space != v->space || (first->size != v->size && v->linkage != PTX_L_COMMON))
 			rw_refuse(rw, v->line, "variable '%s' is declared differently in two pieces", v->name);
-		if (v->linkage == PTX_L_VISIBLE || v->size > first->size || (v->init && !first->init && first->linkage == PTX_L_COMMON))
+		if (v->linkage == PTX_L_VISIBLE || v->size > first->size || (v->init && !first->init
+			&& first->linkage == PTX_L_COMMON))
 			n->var->v = v;
 	} else {
 		n->var = add_var(rw, v, piece);
@@ -165,7 +166,8 @@ static void resolve_var(struct rw *rw, struct ptx_var *v)
 	if (!n->var)
 		rw_refuse(rw, v->line, "variable '%s' is extern and no piece defines it", v->name);
 	if (n->var->v->space != v->space)
-		rw_refuse(rw, v->line, "variable '%s' is declared in another state space than it is defined in", v->name);
+		rw_refuse(rw, v->line, "variable '%s' is declared in another state space than it is defined in",
+			v->name);
 	bind_var(rw, v, n->var);
 }
 
@@ -252,13 +254,15 @@ void rw_link(struct rw *rw)
 		for (uint32_t i = 0; i < m->nfuncs; i++)
 			resolve_func(rw, m->funcs[i]);
 		for (uint32_t i = 0; i < m->nfuncs; i++)
-			if (m->funcs[i]->is_entry && m->funcs[i]->has_body && rw_func_of(m->funcs[i])->def == m->funcs[i])
+			if (m->funcs[i]->is_entry && m->funcs[i]->has_body
+				&& rw_func_of(m->funcs[i])->def == m->funcs[i])
 				add_kernel(rw, m->funcs[i], rw->piece);
 	}
 	rw->piece = 0;
 }
 
-/* The variable an initializer names: functions' own first would need a scope the text no longer has; names are unique. */
+/* The variable an initializer names: functions' own first would need a scope the text no longer has; names are
+ * unique. */
 struct rw_var *rw_var_named(struct rw *rw, uint32_t piece, const char *name)
 {
 	struct ptx_module *m = rw->pieces[piece].m;

@@ -1,8 +1,8 @@
 /* matrix.c - wmma.load and wmma.store: a whole footprint is made to fit, stride included.
  *
- * R lines of C elements, `stride` elements apart: the address is fenced as any other, then the stride is clamped so that the
- * last line still begins inside the window (its end lies in the slack) or, in shared memory, ends inside the block's memory. Legal
- * programs are not changed: their addresses and line distances are multiples of 16 bytes. */
+ * R lines of C elements, `stride` elements apart: the address is fenced as any other, then the stride is clamped so
+ * that the last line still begins inside the window (its end lies in the slack) or, in shared memory, ends inside the
+ * block's memory. Legal programs are not changed: their addresses and line distances are multiples of 16 bytes. */
 #include "guard/emit.h"
 #include <stdio.h>
 #include <string.h>
@@ -36,7 +36,8 @@ static struct fragment fragment_of(struct rw_out *o, const struct ptx_inst *in)
 	if (in->type == PTX_T_S4 || in->type == PTX_T_U4 || in->type == PTX_T_B1)
 		f.bytes = 0;
 	if (!f.lines || !f.bytes || f.bytes > 8)
-		rw_refuse(o->rw, in->line, "opcode 'wmma' is not supported: elements smaller than a byte, or an unknown shape");
+		rw_refuse(o->rw, in->line,
+			"opcode 'wmma' is not supported: elements smaller than a byte, or an unknown shape");
 	return f;
 }
 
@@ -152,7 +153,8 @@ static struct rname stride_of(struct rw_out *o, const struct ptx_inst *in, const
 	struct rname t;
 
 	if (in->nops > at && in->ops[at].kind == PTX_O_REG && o->k->regs[in->ops[at].u.reg].cls == RW_R) {
-		t = rw_temp(o, RW_R);           /* a copy: report.c looks at it when the register may hold something else */
+		/* a copy: report.c looks at it when the register may hold something else */
+		t = rw_temp(o, RW_R);
 		rw_line(o, "mov.b32 %s, %s;", t.s, rw_rn(o, in->ops[at].u.reg).s);
 		return t;
 	}

@@ -109,10 +109,12 @@ void rw_check_inst(struct rw *rw, const struct ptx_inst *in)
 		return;
 	full_name(in, name, sizeof(name));
 	if (info->cls == RW_C_NONE)
-		rw_refuse(rw, in->line, "opcode '%s' is not supported: %s", name, info->refusal ? info->refusal : "it is not on the allow-list");
+		rw_refuse(rw, in->line, "opcode '%s' is not supported: %s", name,
+			info->refusal ? info->refusal : "it is not on the allow-list");
 	for (unsigned m = 0; m < in->nmods; m++)
 		if (!listed(info->mods, mod_ids[in->mods[m]], 0))
-			rw_refuse(rw, in->line, "opcode '%s' is not supported: suffix '.%s' is not on the allow-list", name,
+			rw_refuse(rw, in->line, "opcode '%s' is not supported: suffix '.%s' is not on the allow-list",
+				name,
 				ptx_mod_name(in->mods[m]));
 	if (info->cls == RW_C_CALL)
 		return;
@@ -122,7 +124,9 @@ void rw_check_inst(struct rw *rw, const struct ptx_inst *in)
 		} else if (*r == '*') {
 			for (; i < in->nops; i++)
 				if (!operand_fits(&in->ops[i], '*', 0))
-					rw_refuse(rw, in->line, "opcode '%s' is not supported: operand %u has an unexpected form", name, i + 1);
+					rw_refuse(rw, in->line,
+						"opcode '%s' is not supported: operand %u has an unexpected form",
+							name, i + 1);
 		} else if (i >= in->nops) {
 			if (!optional)
 				rw_refuse(rw, in->line, "opcode '%s' needs more operands", name);
@@ -132,9 +136,11 @@ void rw_check_inst(struct rw *rw, const struct ptx_inst *in)
 				&& (o->kind == PTX_O_VAR || o->kind == PTX_O_PARAM);
 
 			if (o->kind == PTX_O_FUNC)
-				rw_refuse(rw, in->line, "opcode '%s' is not supported: addresses of functions are not guarded", name);
+				rw_refuse(rw, in->line,
+					"opcode '%s' is not supported: addresses of functions are not guarded", name);
 			if (!sym && !operand_fits(o, *r, 0))
-				rw_refuse(rw, in->line, "opcode '%s' is not supported: operand %u has an unexpected form", name, i);
+				rw_refuse(rw, in->line,
+					"opcode '%s' is not supported: operand %u has an unexpected form", name, i);
 		}
 	}
 	if (i < in->nops)
@@ -218,7 +224,8 @@ uint32_t rw_access_bytes(struct rw *rw, const struct ptx_inst *in)
 		return 16;
 	bytes *= in->vec ? in->vec : 1;
 	if (bytes == 0 || bytes > 32 || (bytes & (bytes - 1)))
-		rw_refuse(rw, in->line, "opcode '%s' is not supported: an access of %u bytes", ptx_op_name(in->op), bytes);
+		rw_refuse(rw, in->line, "opcode '%s' is not supported: an access of %u bytes", ptx_op_name(in->op),
+			bytes);
 	return bytes;
 }
 

@@ -1,4 +1,5 @@
-/* print.c - one kernel as canonical text: every identifier is ours, numbers are canonical, no byte of the client passes through.
+/* print.c - one kernel as canonical text: every identifier is ours, numbers are canonical, no byte of the client
+ * passes through.
  *
  * The stream is walked block by block; fence.c, report.c and poll.c put their lines in between. */
 #include "guard/emit.h"
@@ -13,20 +14,25 @@ static const struct { const char *prefix, *type; } classes[RW_NCLASS] = {
 
 static const struct { const char *name, *type; bool widths; } families[INV_COUNT] = {
 	[INV_GL] = { "gl", "b32", true }, [INV_GA] = { "ga", "b64", true }, [INV_GH] = { "gh_", "b32", false },
-	[INV_GSO] = { "gso_", "b32", false }, [INV_GSM] = { "gsm_", "b32", false }, [INV_GSA] = { "gsa_", "b32", false },
+	[INV_GSO] = { "gso_", "b32", false }, [INV_GSM] = { "gsm_", "b32", false }, [INV_GSA] = { "gsa_", "b32",
+	false },
 	[INV_GS] = { "gs", "b32", true },
-	[INV_GPO] = { "gpo_", "b32", false }, [INV_GPM] = { "gpm_", "b32", false }, [INV_GPA] = { "gpa_", "b32", false },
+	[INV_GPO] = { "gpo_", "b32", false }, [INV_GPM] = { "gpm_", "b32", false }, [INV_GPA] = { "gpa_", "b32",
+	false },
 	[INV_GP] = { "gp", "b32", true },
-	[INV_GKO] = { "gko_", "b32", false }, [INV_GKM] = { "gkm_", "b32", false }, [INV_GKA] = { "gka_", "b32", false },
+	[INV_GKO] = { "gko_", "b32", false }, [INV_GKM] = { "gkm_", "b32", false }, [INV_GKA] = { "gka_", "b32",
+	false },
 	[INV_GK] = { "gk", "b32", true },
 	[INV_GSU] = { "gsu", "b64", true }, [INV_GSG] = { "gsg", "b64", true },
 	[INV_GPU] = { "gpu", "b64", true }, [INV_GPG] = { "gpg", "b64", true }, [INV_GG] = { "gg", "b64", true },
 	[INV_GB] = { "gb_", "b32", false }, [INV_GBI] = { "gbi_", "b32", false }, [INV_GBU] = { "gbu_", "b32", false },
-	[INV_GBV] = { "gbv_", "b32", false }, [INV_GBC] = { "gbc_", "b32", false }, [INV_GNS] = { "gns_", "b32", false },
-	[INV_GCZ] = { "gcz_", "b32", false }, [INV_GTI] = { "gti_", "b32", false }, [INV_GTA] = { "gta_", "b64", false }, [INV_GT] = { "gt_", "b64", false },
+	[INV_GBV] = { "gbv_", "b32", false }, [INV_GBC] = { "gbc_", "b32", false }, [INV_GNS] = { "gns_", "b32",
+	false },
+	[INV_GCZ] = { "gcz_", "b32", false }, [INV_GTI] = { "gti_", "b32", false }, [INV_GTA] = { "gta_", "b64",
+	false }, [INV_GT] = { "gt_", "b64", false },
 };
 
-/* --- text --------------------------------------------------------------------------------------------------------------- */
+/* --- text --- */
 
 void rw_buf_add(struct rw *rw, struct rw_buf *b, const char *s, size_t n)
 {
@@ -123,7 +129,7 @@ static void print_label(struct rw_out *o, uint32_t label, char out[24])
 		snprintf(out, 24, "$L%" PRIu32, rw_label_number(o, label));
 }
 
-/* --- operands ----------------------------------------------------------------------------------------------------------- */
+/* --- operands --- */
 
 struct text { char *s; size_t n, at; struct rw_out *o; uint32_t line; };
 
@@ -205,21 +211,28 @@ static void put_name(struct text *t, const struct ptx_inst *in)
 		put(t, ".%s", ptx_mod_name(in->mods[i]));
 }
 
-/* --- instructions ------------------------------------------------------------------------------------------------------- */
+/* --- instructions --- */
 
 /* Gives an access the state space that its fence decided on; a generic one has none so far. */
 static void set_space(struct ptx_inst *in, enum where where)
 {
-	static const uint16_t before[] = { PTX_MOD_weak, PTX_MOD_volatile, PTX_MOD_relaxed, PTX_MOD_acquire, PTX_MOD_release, PTX_MOD_acq_rel,
-		PTX_MOD_sc, PTX_MOD_mmio, PTX_MOD_cta, PTX_MOD_cluster, PTX_MOD_gpu, PTX_MOD_sys, PTX_MOD_init, PTX_MOD_inval,
-		PTX_MOD_arrive, PTX_MOD_arrive_drop, PTX_MOD_noComplete, PTX_MOD_expect_tx, PTX_MOD_test_wait, PTX_MOD_try_wait,
-		PTX_MOD_parity, PTX_MOD_sync, PTX_MOD_aligned, PTX_MOD_m8n8, PTX_MOD_x1, PTX_MOD_x2, PTX_MOD_x4, PTX_MOD_trans,
-		PTX_MOD_load, PTX_MOD_store, PTX_MOD_a, PTX_MOD_b, PTX_MOD_c, PTX_MOD_d, PTX_MOD_row, PTX_MOD_col, PTX_MOD_m16n16k16,
-		PTX_MOD_m16n16k8, PTX_MOD_m8n32k16, PTX_MOD_m32n8k16, PTX_MOD_m8n8k4, PTX_MOD_m8n8k32, PTX_MOD_m8n8k128 };
+	static const uint16_t before[] = { PTX_MOD_weak, PTX_MOD_volatile, PTX_MOD_relaxed, PTX_MOD_acquire,
+		PTX_MOD_release, PTX_MOD_acq_rel,
+		PTX_MOD_sc, PTX_MOD_mmio, PTX_MOD_cta, PTX_MOD_cluster, PTX_MOD_gpu, PTX_MOD_sys, PTX_MOD_init,
+		PTX_MOD_inval,
+		PTX_MOD_arrive, PTX_MOD_arrive_drop, PTX_MOD_noComplete, PTX_MOD_expect_tx, PTX_MOD_test_wait,
+		PTX_MOD_try_wait,
+		PTX_MOD_parity, PTX_MOD_sync, PTX_MOD_aligned, PTX_MOD_m8n8, PTX_MOD_x1, PTX_MOD_x2, PTX_MOD_x4,
+		PTX_MOD_trans,
+		PTX_MOD_load, PTX_MOD_store, PTX_MOD_a, PTX_MOD_b, PTX_MOD_c, PTX_MOD_d, PTX_MOD_row, PTX_MOD_col,
+		PTX_MOD_m16n16k16,
+		PTX_MOD_m16n16k8, PTX_MOD_m8n32k16, PTX_MOD_m32n8k16, PTX_MOD_m8n8k4, PTX_MOD_m8n8k32,
+		PTX_MOD_m8n8k128 };
 	enum ptx_mod m = where == AT_GLOBAL ? PTX_MOD_global : where == AT_SHARED ? PTX_MOD_shared : PTX_MOD_local;
 	unsigned at = 0;
 
-	if (in->space != PTX_GENERIC || (where != AT_GLOBAL && where != AT_SHARED && where != AT_LOCAL) || in->nmods >= PTX_MAX_MODS
+	if (in->space != PTX_GENERIC || (where != AT_GLOBAL && where != AT_SHARED && where != AT_LOCAL)
+		|| in->nmods >= PTX_MAX_MODS
 	    || in->op == PTX_OP_ldu || in->op == PTX_OP_cp)
 		return;
 	for (unsigned i = 0; i < in->nmods; i++)
@@ -327,7 +340,8 @@ static void branch_table(struct rw_out *o, uint32_t index, const struct ptx_inst
 }
 
 /* A barrier's number or thread count from a register is bounded; a literal is checked. */
-static void bar_operand(struct rw_out *o, const struct ptx_inst *in, const struct ptx_operand *op, bool count, char out[24])
+static void bar_operand(struct rw_out *o, const struct ptx_inst *in, const struct ptx_operand *op, bool count,
+	char out[24])
 {
 	uint32_t n;
 
@@ -394,7 +408,8 @@ static void nap(struct rw_out *o, const struct ptx_inst *in)
 
 	put_pred(&t, in);
 	if (in->ops[0].kind == PTX_O_IMM) {
-		rw_line(o, "%snanosleep.u32 %u;", in->has_pred ? buf : "", in->ops[0].u.imm > 1000000 ? 1000000u : (unsigned)in->ops[0].u.imm);
+		rw_line(o, "%snanosleep.u32 %u;", in->has_pred ? buf : "",
+			in->ops[0].u.imm > 1000000 ? 1000000u : (unsigned)in->ops[0].u.imm);
 		return;
 	}
 	if (in->ops[0].kind != PTX_O_REG)
@@ -404,7 +419,8 @@ static void nap(struct rw_out *o, const struct ptx_inst *in)
 	rw_line(o, "%snanosleep.u32 %%gns_%u;", in->has_pred ? buf : "", n);
 }
 
-static void call_argument(struct rw_out *o, const struct ptx_inst *in, const struct rw_callee *c, unsigned i, char out[64])
+static void call_argument(struct rw_out *o, const struct ptx_inst *in, const struct rw_callee *c, unsigned i,
+	char out[64])
 {
 	struct text t = { out, 64, 0, o, in->line };
 	const struct ptx_operand *op = &in->ops[i + 1];
@@ -415,7 +431,8 @@ static void call_argument(struct rw_out *o, const struct ptx_inst *in, const str
 		put(&t, "%s", o->k->local.used ? "%glb" : "0");
 	} else if (op->kind == PTX_O_NONE) {
 		put(&t, "%" PRIu64, o->k->local.used ? o->k->local.bytes : 0);
-	} else if ((op->kind == PTX_O_REG && bytes[o->k->regs[op->u.reg].cls] == ptx_type_bytes(c->params[i])) || op->kind == PTX_O_IMM) {
+	} else if ((op->kind == PTX_O_REG && bytes[o->k->regs[op->u.reg].cls] == ptx_type_bytes(c->params[i]))
+		|| op->kind == PTX_O_IMM) {
 		put_operand(&t, op);
 	} else {
 		rw_refuse(o->rw, in->line, "an argument of the call has an unexpected form");
@@ -424,7 +441,8 @@ static void call_argument(struct rw_out *o, const struct ptx_inst *in, const str
 
 static void call_out(struct rw_out *o, const struct ptx_inst *in)
 {
-	const struct rw_callee *c = in->loc_file ? rw_gate(o->rw, o->rw->opt->gates[in->loc_file - 1].name) : rw_runtime_at(in->type);
+	const struct rw_callee *c = in->loc_file ? rw_gate(o->rw,
+		o->rw->opt->gates[in->loc_file - 1].name) : rw_runtime_at(in->type);
 	char args[16][64], list[160] = "";
 	bool has_ret = c->ret != PTX_T_NONE;
 
@@ -441,7 +459,8 @@ static void call_out(struct rw_out *o, const struct ptx_inst *in)
 		rw_line(o, ".param .b%u cr;", ptx_type_bytes(c->ret) * 8);
 	for (unsigned i = 0; i < c->nparams; i++)
 		rw_line(o, "st.param.b%u [c%u], %s;", ptx_type_bytes(c->params[i]) * 8, i, args[i]);
-	rw_line(o, "call %s%s%s%s%s%s;", has_ret ? "(cr), " : "", c->ptx_name, c->nparams ? ", (" : "", list, c->nparams ? ")" : "", "");
+	rw_line(o, "call %s%s%s%s%s%s;", has_ret ? "(cr), " : "", c->ptx_name, c->nparams ? ", (" : "", list,
+		c->nparams ? ")" : "", "");
 	if (has_ret)
 		rw_line(o, "ld.param.b%u %s, [cr];", ptx_type_bytes(c->ret) * 8, rw_rn(o, in->ops[0].u.reg).s);
 	rw_line(o, "}");
@@ -469,14 +488,21 @@ static void check_cp_async(struct rw_out *o, struct ptx_inst *in)
 static unsigned mod_rank(uint16_t m)
 {
 	static const struct { uint8_t rank; uint16_t mod; } ranks[] = {
-		{ 1, PTX_MOD_weak }, { 1, PTX_MOD_volatile }, { 1, PTX_MOD_relaxed }, { 1, PTX_MOD_acquire }, { 1, PTX_MOD_release },
-		{ 1, PTX_MOD_acq_rel }, { 1, PTX_MOD_sc }, { 1, PTX_MOD_mmio }, { 2, PTX_MOD_cta }, { 2, PTX_MOD_cluster }, { 2, PTX_MOD_gpu },
-		{ 2, PTX_MOD_sys }, { 3, PTX_MOD_const }, { 3, PTX_MOD_global }, { 3, PTX_MOD_local }, { 3, PTX_MOD_param },
-		{ 3, PTX_MOD_shared }, { 4, PTX_MOD_ca }, { 4, PTX_MOD_cg }, { 4, PTX_MOD_cs }, { 4, PTX_MOD_lu }, { 4, PTX_MOD_cv },
-		{ 4, PTX_MOD_wb }, { 4, PTX_MOD_wt }, { 5, PTX_MOD_nc }, { 6, PTX_MOD_L1_evict_first }, { 6, PTX_MOD_L1_evict_last },
+		{ 1, PTX_MOD_weak }, { 1, PTX_MOD_volatile }, { 1, PTX_MOD_relaxed }, { 1, PTX_MOD_acquire }, { 1,
+			PTX_MOD_release },
+		{ 1, PTX_MOD_acq_rel }, { 1, PTX_MOD_sc }, { 1, PTX_MOD_mmio }, { 2, PTX_MOD_cta }, { 2,
+		PTX_MOD_cluster }, { 2, PTX_MOD_gpu },
+		{ 2, PTX_MOD_sys }, { 3, PTX_MOD_const }, { 3, PTX_MOD_global }, { 3, PTX_MOD_local }, { 3,
+		PTX_MOD_param },
+		{ 3, PTX_MOD_shared }, { 4, PTX_MOD_ca }, { 4, PTX_MOD_cg }, { 4, PTX_MOD_cs }, { 4, PTX_MOD_lu },
+		{ 4, PTX_MOD_cv },
+		{ 4, PTX_MOD_wb }, { 4, PTX_MOD_wt }, { 5, PTX_MOD_nc }, { 6, PTX_MOD_L1_evict_first }, { 6,
+		PTX_MOD_L1_evict_last },
 		{ 6, PTX_MOD_L1_evict_normal }, { 6, PTX_MOD_L1_evict_unchanged }, { 6, PTX_MOD_L1_no_allocate },
-		{ 7, PTX_MOD_L2_evict_first }, { 7, PTX_MOD_L2_evict_last }, { 7, PTX_MOD_L2_evict_normal }, { 8, PTX_MOD_L2_64B },
-		{ 8, PTX_MOD_L2_128B }, { 8, PTX_MOD_L2_256B }, { 10, PTX_MOD_noftz }, { 11, PTX_MOD_v2 }, { 11, PTX_MOD_v4 },
+		{ 7, PTX_MOD_L2_evict_first }, { 7, PTX_MOD_L2_evict_last }, { 7, PTX_MOD_L2_evict_normal }, { 8,
+		PTX_MOD_L2_64B },
+		{ 8, PTX_MOD_L2_128B }, { 8, PTX_MOD_L2_256B }, { 10, PTX_MOD_noftz }, { 11, PTX_MOD_v2 }, { 11,
+		PTX_MOD_v4 },
 		{ 11, PTX_MOD_v8 },
 	};
 
@@ -533,7 +559,8 @@ static void matrix(struct rw_out *o, struct ptx_inst in)
 		for (unsigned i = 0; i < in.nops; i++) {
 			put(&t, i ? ", " : " ");
 			if (&in.ops[i] == m && m->kind == PTX_O_ADDR)
-				put(&t, "[%s+%" PRId64 "]", m->base == PTX_O_VAR ? m->u.var->name : rw_rn(o, m->u.reg).s, m->off);
+				put(&t, "[%s+%" PRId64 "]", m->base == PTX_O_VAR ? m->u.var->name : rw_rn(o,
+					m->u.reg).s, m->off);
 			else
 				put_operand(&t, &in.ops[i]);
 		}
@@ -659,7 +686,7 @@ static void print_body(struct rw_out *o)
 	rw_line(o, "ret;");
 }
 
-/* --- what stands before the body ---------------------------------------------------------------------------------------- */
+/* --- what stands before the body --- */
 
 static void head(struct rw_out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void head(struct rw_out *o, const char *fmt, ...)
@@ -681,7 +708,8 @@ static void print_params(struct rw_out *o)
 		const char *comma = i + 1 < f->nparams || o->k->hidden_coop ? "," : "";
 
 		if (p->is_array || p->vec > 1)
-			head(o, "\t.param .align %" PRIu32 " .b8 p%" PRIu32 "[%" PRIu64 "]%s\n", p->align, i, p->size, comma);
+			head(o, "\t.param .align %" PRIu32 " .b8 p%" PRIu32 "[%" PRIu64 "]%s\n", p->align, i, p->size,
+				comma);
 		else
 			head(o, "\t.param .b%u p%" PRIu32 "%s\n", ptx_type_bytes(p->type) * 8, i, comma);
 	}
@@ -689,10 +717,12 @@ static void print_params(struct rw_out *o)
 		head(o, "\t.param .b64 pc\n");
 	head(o, ")\n");
 	if (f->maxntid[0])
-		head(o, ".maxntid %" PRIu32 ", %" PRIu32 ", %" PRIu32 "\n", f->maxntid[0], f->maxntid[1] ? f->maxntid[1] : 1,
+		head(o, ".maxntid %" PRIu32 ", %" PRIu32 ", %" PRIu32 "\n", f->maxntid[0],
+			f->maxntid[1] ? f->maxntid[1] : 1,
 			f->maxntid[2] ? f->maxntid[2] : 1);
 	if (f->reqntid[0])
-		head(o, ".reqntid %" PRIu32 ", %" PRIu32 ", %" PRIu32 "\n", f->reqntid[0], f->reqntid[1] ? f->reqntid[1] : 1,
+		head(o, ".reqntid %" PRIu32 ", %" PRIu32 ", %" PRIu32 "\n", f->reqntid[0],
+			f->reqntid[1] ? f->reqntid[1] : 1,
 			f->reqntid[2] ? f->reqntid[2] : 1);
 	if (f->minnctapersm)
 		head(o, ".minnctapersm %" PRIu32 "\n", f->minnctapersm);
@@ -704,9 +734,12 @@ static void print_registers(struct rw_out *o)
 {
 	static const struct { uint32_t bit; const char *type, *name; } entry_regs[] = {
 		{ EN_GW, "b32", "%gw" }, { EN_GM, "b32", "%gm" }, { EN_GD, "b64", "%gd" },
-		{ EN_POLL, "b64", "%gkill" }, { EN_POLL, "b32", "%gc" }, { EN_POLL, "b32", "%gx" }, { EN_POLL, "b32", "%gf" },
-		{ EN_POLL, "pred", "%gq" }, { EN_GSB, "b32", "%gsb" }, { EN_GSN, "b32", "%gsd" }, { EN_GSN, "b32", "%gsn" },
-		{ EN_GLB, "b32", "%glb" }, { EN_GKB, "b32", "%gkb" }, { EN_GT, "b64", "%gtb" }, { EN_GT, "b32", "%gtc" },
+		{ EN_POLL, "b64", "%gkill" }, { EN_POLL, "b32", "%gc" }, { EN_POLL, "b32", "%gx" }, { EN_POLL, "b32",
+		"%gf" },
+		{ EN_POLL, "pred", "%gq" }, { EN_GSB, "b32", "%gsb" }, { EN_GSN, "b32", "%gsd" }, { EN_GSN, "b32",
+		"%gsn" },
+		{ EN_GLB, "b32", "%glb" }, { EN_GKB, "b32", "%gkb" }, { EN_GT, "b64", "%gtb" }, { EN_GT, "b32",
+		"%gtc" },
 		{ EN_GT, "b32", "%gtl" }, { EN_GWE, "b32", "%gwe" },
 	};
 
@@ -718,9 +751,11 @@ static void print_registers(struct rw_out *o)
 			if (!o->inv_count[f][w] || f == INV_GY)
 				continue;
 			if (families[f].widths)
-				head(o, "\t.reg .%s %%%s%u_<%" PRIu32 ">;\n", families[f].type, families[f].name, 1u << w, o->inv_count[f][w]);
+				head(o, "\t.reg .%s %%%s%u_<%" PRIu32 ">;\n", families[f].type, families[f].name,
+					1u << w, o->inv_count[f][w]);
 			else
-				head(o, "\t.reg .%s %%%s<%" PRIu32 ">;\n", families[f].type, families[f].name, o->inv_count[f][w]);
+				head(o, "\t.reg .%s %%%s<%" PRIu32 ">;\n", families[f].type, families[f].name,
+				o->inv_count[f][w]);
 		}
 	for (const char *m = "lnhouvwbqms"; *m && o->inv_count[INV_GY][0]; m++)
 		head(o, "\t.reg .b32 %%gy%c_<%" PRIu32 ">;\n", *m, o->inv_count[INV_GY][0]);
@@ -759,7 +794,8 @@ static void print_entry(struct rw_out *o)
 		{ EN_GD, "ld.const.u64 %gd, [ag_desc+8];" }, { EN_POLL, "ld.const.u64 %gkill, [ag_desc+16];" },
 		{ EN_POLL, "mov.u32 %gc, 0;" }, { EN_POLL, "mov.u32 %gf, 0;" },
 		{ EN_GWE, "or.b32 %gwe, %gw, %gm;" },
-		{ EN_GT, "ld.const.u64 %gtb, [ag_desc+56];" }, { EN_GT, "ld.const.u32 %gtc, [ag_desc+64];" }, { EN_GT, "sub.u32 %gtl, %gtc, 1;" },
+		{ EN_GT, "ld.const.u64 %gtb, [ag_desc+56];" }, { EN_GT, "ld.const.u32 %gtc, [ag_desc+64];" }, { EN_GT,
+		"sub.u32 %gtl, %gtc, 1;" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
@@ -806,9 +842,11 @@ void rw_print_kernel(struct rw *rw, struct rw_kernel *k)
 	head(o, "{\n");
 	print_registers(o);
 	if (k->smem.used)
-		head(o, "\t.shared .align %" PRIu32 " .b8 %s[%" PRIu64 "];\n", k->smem.align, k->smem.var.name, k->smem.bytes);
+		head(o, "\t.shared .align %" PRIu32 " .b8 %s[%" PRIu64 "];\n", k->smem.align, k->smem.var.name,
+			k->smem.bytes);
 	if (k->local.used)
-		head(o, "\t.local .align %" PRIu32 " .b8 %s[%" PRIu64 "];\n", k->local.align, k->local.var.name, k->local.bytes);
+		head(o, "\t.local .align %" PRIu32 " .b8 %s[%" PRIu64 "];\n", k->local.align, k->local.var.name,
+			k->local.bytes);
 	print_tables(o);
 	print_entry(o);
 	rw_buf_add(rw, &rw->text, rw->body.p, rw->body.len);

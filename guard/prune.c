@@ -4,7 +4,8 @@
 #include "guard/rewrite.h"
 
 /* Marks what is reachable from instruction i on; branch targets go onto the stack. */
-static uint32_t walk(struct rw_kernel *k, uint32_t i, const uint32_t *label_at, uint8_t *seen, uint32_t *stack, uint32_t top)
+static uint32_t walk(struct rw_kernel *k, uint32_t i, const uint32_t *label_at, uint8_t *seen, uint32_t *stack,
+	uint32_t top)
 {
 	for (; i < k->ninsts && !seen[i]; i++) {
 		const struct ptx_inst *in = &k->insts[i];

@@ -1,9 +1,9 @@
 /* relocate.c - the client's variables leave the module.
  *
- * .global variables become offsets in a block of the client's window (%gd), .const ones become offsets in ag_const, .shared
- * and .local ones offsets in one object per kernel.  Where the address of a constant escapes into a generic pointer, the module's
- * constants move to the data block too: generic addresses of the constant bank are not guarded.  Kernel parameters whose
- * address is taken are copied to local memory at entry. */
+ * .global variables become offsets in a block of the client's window (%gd), .const ones become offsets in ag_const,
+ * .shared and .local ones offsets in one object per kernel.  Where the address of a constant escapes into a generic
+ * pointer, the module's constants move to the data block too: generic addresses of the constant bank are not guarded.
+ * Kernel parameters whose address is taken are copied to local memory at entry. */
 #include "guard/rewrite.h"
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +16,7 @@ static uint64_t align_up(uint64_t v, uint64_t a)
 	return (v + a - 1) & ~(a - 1);
 }
 
-/* --- module scope ----------------------------------------------------------------------------------------------------- */
+/* --- module scope --- */
 
 static void place(struct rw *rw, struct rw_var *x, enum rw_place where, uint64_t *end, uint64_t limit)
 {
@@ -47,7 +47,8 @@ static bool const_escapes(struct rw *rw)
 		for (uint32_t r = 0; r < rw->vars[i]->v->nrelocs; r++) {
 			struct rw_var *to = rw_var_named(rw, rw->vars[i]->piece, rw->vars[i]->v->relocs[r].sym);
 
-			if (to && to->v->space == PTX_CONST)    /* the loader knows no addresses of the constant space */
+			/* the loader knows no addresses of the constant space */
+			if (to && to->v->space == PTX_CONST)
 				return true;
 		}
 	return false;
@@ -65,7 +66,8 @@ static void write_image(struct rw *rw, const struct rw_var *x, uint8_t *image)
 		uint64_t value;
 
 		if (!to || (to->place != RW_DATA && to->place != RW_CONST))
-			rw_refuse(rw, v->line, "the initializer of '%s' holds the address of '%s', which is no variable in global or "
+			rw_refuse(rw, v->line,
+				"the initializer of '%s' holds the address of '%s', which is no variable in global or "
 				"constant memory", v->name, r->sym);
 		if (r->width != 8 || r->offset > v->size || v->size - r->offset < 8)
 			rw_refuse(rw, v->line, "the initializer of '%s' holds a part of an address", v->name);
@@ -73,7 +75,8 @@ static void write_image(struct rw *rw, const struct rw_var *x, uint8_t *image)
 		memcpy(image + x->off + r->offset, &value, 8);
 		RW_ROOM(rw->keep, rw->relocs, rw->nrelocs, rw->cap_relocs);
 		rw->relocs[rw->nrelocs++] = (struct guard_data_reloc){
-			.offset = x->off + r->offset, .in_const = x->place == RW_CONST, .to_const = to->place == RW_CONST,
+			.offset = x->off + r->offset, .in_const = x->place == RW_CONST,
+				.to_const = to->place == RW_CONST,
 		};
 	}
 }
@@ -94,7 +97,8 @@ void rw_place_module(struct rw *rw)
 
 			rw->piece = x->piece;
 			if (x->v->space == PTX_TEX || (ptx_type_bytes(x->v->type) == 0 && x->v->type != PTX_T_NONE))
-				rw_refuse(rw, x->v->line, "texture and surface references are not supported: CUDA 12 removed them");
+				rw_refuse(rw, x->v->line,
+					"texture and surface references are not supported: CUDA 12 removed them");
 			if (has_init != (pass == 0) || x->place)
 				continue;
 			if (x->v->space == PTX_GLOBAL || (x->v->space == PTX_CONST && rw->demote_const)) {
@@ -124,7 +128,7 @@ void rw_place_module(struct rw *rw)
 	rw->piece = 0;
 }
 
-/* --- one kernel -------------------------------------------------------------------------------------------------------- */
+/* --- one kernel --- */
 
 struct move { struct rw *rw; struct rw_kernel *k; const struct ptx_inst *in; };
 
@@ -151,7 +155,8 @@ static struct ptx_operand var_op(struct rw_obj *o, int64_t off)
 	return x;
 }
 
-static uint64_t take(struct rw *rw, struct rw_kernel *k, struct rw_obj *o, const void *key, uint64_t bytes, uint32_t align, uint64_t limit,
+static uint64_t take(struct rw *rw, struct rw_kernel *k, struct rw_obj *o, const void *key, uint64_t bytes,
+	uint32_t align, uint64_t limit,
 	uint32_t line)
 {
 	uint64_t off;
@@ -198,9 +203,11 @@ static struct ptx_operand locate(struct move *m, const struct ptx_var *ref, int6
 				rw_refuse(m->rw, v->line, "an alignment over 1024 bytes is not supported");
 			return var_op(&k->dyn, off);
 		}
-		return var_op(&k->smem, (int64_t)take(m->rw, k, &k->smem, v, v->size, v->align, MAX_SHARED, v->line) + off);
+		return var_op(&k->smem, (int64_t)take(m->rw, k, &k->smem, v, v->size, v->align, MAX_SHARED,
+			v->line) + off);
 	case PTX_LOCAL:
-		return var_op(&k->local, (int64_t)take(m->rw, k, &k->local, v, v->size, v->align, MAX_LOCAL, v->line) + off);
+		return var_op(&k->local, (int64_t)take(m->rw, k, &k->local, v, v->size, v->align, MAX_LOCAL,
+			v->line) + off);
 	default:
 		rw_refuse(m->rw, m->in->line, "variable '%s' is in a state space that is not supported", v->name);
 	}
@@ -210,7 +217,8 @@ static struct ptx_operand locate_param(struct move *m, const struct ptx_param *p
 {
 	uint32_t align = p->align < 8 ? 8 : p->align;
 
-	return var_op(&m->k->local, (int64_t)take(m->rw, m->k, &m->k->local, p, align_up(p->size, 8), align, MAX_LOCAL, m->in->line) + off);
+	return var_op(&m->k->local, (int64_t)take(m->rw, m->k, &m->k->local, p, align_up(p->size, 8), align,
+		MAX_LOCAL, m->in->line) + off);
 }
 
 static void take_pred(struct ptx_inst *to, const struct ptx_inst *from)
@@ -275,7 +283,8 @@ static void copy_inst(struct move *m, struct ptx_inst *in)
 	append(m->k, in);
 }
 
-/* cvta between generic and a space.  Of global (and constants that moved there) it is a move; of param, which is local here. */
+/* cvta between generic and a space.  Of global (and constants that moved there) it is a move; of param, which is
+ * local here. */
 static void do_cvta(struct move *m, struct ptx_inst *in)
 {
 	static const uint16_t mov[] = { PTX_MOD_b64 };
@@ -310,7 +319,8 @@ static void do_cvta(struct move *m, struct ptx_inst *in)
 /* The grid's workspace address stands in %envreg1 (high) and %envreg2 (low); here it is the hidden parameter. */
 static void do_envreg(struct move *m, struct ptx_inst *in, bool high)
 {
-	static const uint16_t ld[] = { PTX_MOD_param, PTX_MOD_b64 }, shr[] = { PTX_MOD_u64 }, cvt[] = { PTX_MOD_u32, PTX_MOD_u64 };
+	static const uint16_t ld[] = { PTX_MOD_param, PTX_MOD_b64 }, shr[] = { PTX_MOD_u64 }, cvt[] = { PTX_MOD_u32,
+		PTX_MOD_u64 };
 	struct ptx_operand addr = rw_reg_op(rw_new_reg(m->k, RW_RD));
 	struct ptx_inst *to = insert(m, PTX_OP_ld, ld, 2, 2);
 
@@ -376,7 +386,9 @@ static void do_access(struct move *m, struct ptx_inst *in)
 		if (o->base == PTX_O_VAR) {
 			/* cp.async names two spaces; each operand's own is then what counts */
 			if (in->op != PTX_OP_cp && !same_space(in->space, rw_var_of(m->rw, o->u.var)))
-				rw_refuse(m->rw, in->line, "variable '%s' is accessed in another state space than its own", o->u.var->name);
+				rw_refuse(m->rw, in->line,
+					"variable '%s' is accessed in another state space than its own",
+						o->u.var->name);
 			where = locate(m, o->u.var, o->off);
 		} else if (o->base == PTX_O_PARAM) {
 			if (in->space != PTX_PARAM)
@@ -417,7 +429,8 @@ static void one(struct move *m, struct ptx_inst *in)
 		do_cvta(m, in);
 		return;
 	case RW_C_MOV:
-		if (in->ops[1].kind == PTX_O_SREG && (in->ops[1].u.sreg == PTX_SR_envreg1 || in->ops[1].u.sreg == PTX_SR_envreg2))
+		if (in->ops[1].kind == PTX_O_SREG && (in->ops[1].u.sreg == PTX_SR_envreg1
+			|| in->ops[1].u.sreg == PTX_SR_envreg2))
 			do_envreg(m, in, in->ops[1].u.sreg == PTX_SR_envreg1);
 		else if (in->ops[1].kind == PTX_O_SREG && in->ops[1].u.sreg == PTX_SR_reserved_smem_offset_1)
 			do_reserved(m, in);
@@ -428,7 +441,8 @@ static void one(struct move *m, struct ptx_inst *in)
 		return;
 	case RW_C_DROP:
 		return;
-	case RW_C_LD: case RW_C_ST: case RW_C_ATOM: case RW_C_RED: case RW_C_CPASYNC: case RW_C_MBAR: case RW_C_LDMATRIX: case RW_C_WMMA:
+	case RW_C_LD: case RW_C_ST: case RW_C_ATOM: case RW_C_RED:
+	case RW_C_CPASYNC: case RW_C_MBAR: case RW_C_LDMATRIX: case RW_C_WMMA:
 		do_access(m, in);
 		return;
 	default:

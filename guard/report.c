@@ -1,8 +1,8 @@
 /* report.c - remembering the first violation of a thread: line and address in two plain registers.
  *
- * Each fence contributes one or two comparisons to a predicate.  At the end of the block (or after MAX_PENDING fences) one
- * forward branch skips the code that finds out which fence it was, so the common case pays a comparison a fence and a branch
- * a block.  The exit path hands the record to ag_rt_report. */
+ * Each fence contributes one or two comparisons to a predicate.  At the end of the block (or after MAX_PENDING
+ * fences) one forward branch skips the code that finds out which fence it was, so the common case pays a comparison a
+ * fence and a branch a block.  The exit path hands the record to ag_rt_report. */
 #include "guard/emit.h"
 #include <stdio.h>
 #include <string.h>

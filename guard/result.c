@@ -8,7 +8,7 @@
 
 static const uint32_t MAGIC = 0x31524741u + GUARD_VERSION;
 
-/* --- making it ---------------------------------------------------------------------------------------------------------- */
+/* --- making it --- */
 
 static void declare(struct rw *rw, const struct rw_callee *c)
 {
@@ -40,7 +40,8 @@ static void print_text(struct rw *rw, struct guard_result *out)
 	for (uint32_t i = 0; i < rw->nkernels; i++)
 		dyn |= rw->kernels[i]->dyn.used;
 	if (dyn)
-		rw_buf_fmt(rw, &rw->body, ".extern .shared .align %u .b8 ag_dyn[];\n", rw->dyn_align < 16 ? 16 : rw->dyn_align);
+		rw_buf_fmt(rw, &rw->body, ".extern .shared .align %u .b8 ag_dyn[];\n",
+			rw->dyn_align < 16 ? 16 : rw->dyn_align);
 	if (rw->text.len)
 		rw_buf_add(rw, &rw->body, rw->text.p, rw->text.len);
 	out->text = rw_keep(rw, rw->body.len + 1);
@@ -51,16 +52,19 @@ static void print_text(struct rw *rw, struct guard_result *out)
 static void fill_kernel(struct rw *rw, const struct rw_kernel *k, struct guard_kernel *to)
 {
 	const struct ptx_func *f = k->src;
-	uint32_t *off = rw_keep(rw, (f->nparams + 1) * sizeof(*off)), *size = rw_keep(rw, (f->nparams + 1) * sizeof(*size));
+	uint32_t *off = rw_keep(rw, (f->nparams + 1) * sizeof(*off)), *size = rw_keep(rw,
+		(f->nparams + 1) * sizeof(*size));
 
 	for (uint32_t i = 0; i < f->nparams; i++) {
 		off[i] = (uint32_t)f->params[i].offset;
 		size[i] = (uint32_t)f->params[i].size;
 	}
 	*to = (struct guard_kernel){
-		.name = rw_keep_str(rw, f->name), .index = k->index, .nparams = f->nparams, .param_bytes = (uint32_t)f->param_bytes,
+		.name = rw_keep_str(rw, f->name), .index = k->index, .nparams = f->nparams,
+			.param_bytes = (uint32_t)f->param_bytes,
 		.param_offset = off, .param_size = size,
-		.static_shared = k->smem.used ? (uint32_t)k->smem.bytes : 0, .local_bytes = k->local.used ? (uint32_t)k->local.bytes : 0,
+		.static_shared = k->smem.used ? (uint32_t)k->smem.bytes : 0,
+		.local_bytes = k->local.used ? (uint32_t)k->local.bytes : 0,
 		.minnctapersm = f->minnctapersm, .uses_dyn_shared = k->dyn.used, .hidden_coop = k->hidden_coop,
 		.uses_printf = k->uses_printf, .min_dyn_shared = k->min_dyn, .line = f->line,
 	};
@@ -84,7 +88,8 @@ void rw_print_module(struct rw *rw, struct guard_result *out)
 		if (x->v->file_scope_of || !x->place)
 			continue;
 		out->symbols[out->nsymbols++] = (struct guard_symbol){
-			.name = rw_keep_str(rw, x->v->name), .offset = x->off, .size = x->v->size, .is_const = x->place == RW_CONST,
+			.name = rw_keep_str(rw, x->v->name), .offset = x->off, .size = x->v->size,
+				.is_const = x->place == RW_CONST,
 			.is_managed = x->v->managed,
 		};
 	}
@@ -97,7 +102,7 @@ void rw_print_module(struct rw *rw, struct guard_result *out)
 	out->nrelocs = rw->nrelocs;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------------ */
+/* --- writing --- */
 
 struct writer { uint8_t *p; size_t len, cap; bool failed; };
 
@@ -192,7 +197,7 @@ int guard_result_write(const struct guard_result *r, uint8_t **bytes, size_t *le
 	return 0;
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------------------ */
+/* --- reading --- */
 
 struct reader { const uint8_t *p; size_t left; struct rw_arena *arena; jmp_buf out; };
 

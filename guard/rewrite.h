@@ -1,8 +1,9 @@
 /* rewrite.h - what the passes of the rewriter share; nobody else includes it.
  *
- * One rewriting job is a struct rw: the parsed pieces, the linked variables, and one struct rw_kernel for each kernel, whose
- * flat instruction stream the passes transform in place.  All memory of a job belongs to its arena and dies with it; the
- * result's own strings and tables live in the result's arena.  A pass that refuses calls rw_refuse(), which does not return. */
+ * One rewriting job is a struct rw: the parsed pieces, the linked variables, and one struct rw_kernel for each
+ * kernel, whose flat instruction stream the passes transform in place.  All memory of a job belongs to its arena and
+ * dies with it; the result's own strings and tables live in the result's arena.  A pass that refuses calls
+ * rw_refuse(), which does not return. */
 #ifndef AG_GUARD_REWRITE_H
 #define AG_GUARD_REWRITE_H
 
@@ -14,12 +15,14 @@
 
 struct rw_chunk;
 struct rw_arena { struct rw_chunk *head; size_t used, limit; jmp_buf *oom; };
-void *rw_arena_alloc(struct rw_arena *a, size_t bytes);     /* zeroed; longjmps to *oom when there is none, NULL without */
+/* zeroed; longjmps to *oom when there is none, NULL without */
+void *rw_arena_alloc(struct rw_arena *a, size_t bytes);
 void rw_arena_free(struct rw_arena *a);
 
 /* Growable array inside the arena: RW_PUSH(k->rw, k->insts, k->ninsts, k->cap_insts) makes room for one more. */
 void *rw_grow(struct rw_arena *a, void *p, uint32_t n, uint32_t *cap, size_t elem);
-#define RW_ROOM(arena, ptr, n, cap) ((n) < (cap) ? (void)0 : (void)((ptr) = rw_grow((arena), (ptr), (n), &(cap), sizeof(*(ptr)))))
+#define RW_ROOM(arena, ptr, n, cap) \
+	((n) < (cap) ? (void)0 : (void)((ptr) = rw_grow((arena), (ptr), (n), &(cap), sizeof(*(ptr)))))
 
 /* Text under construction. */
 struct rw_buf { char *p; size_t len, cap; };
@@ -27,7 +30,8 @@ struct rw_buf { char *p; size_t len, cap; };
 /* Instructions the passes make up, beside those of enum ptx_op. */
 enum {
 	RW_OP_LABEL = PTX_OP_COUNT, /* ops[0].u.label stands here */
-	RW_OP_CALL,                 /* runtime function or gate: user = struct rw_callee; ops[0] result or none, ops[1..] arguments */
+	/* runtime function or gate: user = struct rw_callee; ops[0] result or none, ops[1..] arguments */
+	RW_OP_CALL,
 	RW_OP_DIE,                  /* record a fault of kind `type` (RW_DIE_x) and end the thread */
 	RW_OP_NOUNROLL,             /* .pragma "nounroll" */
 };
@@ -64,9 +68,16 @@ struct rw_var {
 	bool demoted;               /* .const that lives in the data block */
 };
 
-struct rw_func { struct ptx_func *def; uint32_t piece; const struct rw_callee *callee; uint32_t *label_order; bool active; };
+struct rw_func {
+	struct ptx_func *def;
+	uint32_t piece;
+	const struct rw_callee *callee;     /* instead of def */
+	uint32_t *label_order;
+	bool active;                        /* being inlined: a call of it is recursion */
+};
 
-struct rw_obj { struct ptx_var var; uint64_t bytes; uint32_t align; bool used; };  /* ag_smem_N, ag_dyn, ag_local_N, ag_const */
+/* ag_smem_N, ag_dyn, ag_local_N, ag_const */
+struct rw_obj { struct ptx_var var; uint64_t bytes; uint32_t align; bool used; };
 
 /* Place of one client's shared or local variable in this kernel. */
 struct rw_place_of { const struct ptx_var *v; uint64_t off; };
@@ -127,8 +138,10 @@ const char *rw_keep_str(struct rw *rw, const char *s);
 /* ops.c: the allow-list.  Roles of the operands, one letter each in order, the part after '?' optional:
  * d written (register, pair, vector or _), s read, m memory operand, l label, t table, f function and its lists. */
 struct rw_opinfo { const char *name; uint8_t cls; const char *roles; const char *mods; const char *refusal; };
-enum rw_opclass { RW_C_NONE, RW_C_PLAIN, RW_C_MOV, RW_C_LD, RW_C_ST, RW_C_ATOM, RW_C_RED, RW_C_BRA, RW_C_BRX, RW_C_CALL, RW_C_RET, RW_C_TRAP,
-	RW_C_BAR, RW_C_SLEEP, RW_C_CVTA, RW_C_DROP, RW_C_CPASYNC, RW_C_MBAR, RW_C_LDMATRIX, RW_C_TEX, RW_C_WMMA, RW_C_PSEUDO };
+enum rw_opclass { RW_C_NONE, RW_C_PLAIN, RW_C_MOV, RW_C_LD, RW_C_ST, RW_C_ATOM, RW_C_RED, RW_C_BRA, RW_C_BRX,
+	RW_C_CALL, RW_C_RET, RW_C_TRAP,
+	RW_C_BAR, RW_C_SLEEP, RW_C_CVTA, RW_C_DROP, RW_C_CPASYNC, RW_C_MBAR, RW_C_LDMATRIX, RW_C_TEX, RW_C_WMMA,
+	RW_C_PSEUDO };
 const struct rw_opinfo *rw_op(unsigned op);
 void rw_check_inst(struct rw *rw, const struct ptx_inst *in);     /* refuses what the list does not hold */
 bool rw_sreg_allowed(enum ptx_sreg s);
@@ -144,12 +157,17 @@ uint32_t rw_new_reg(struct rw_kernel *k, enum rw_class c);
 enum rw_class rw_type_class(enum ptx_type t);
 struct ptx_operand rw_reg_op(uint32_t reg);
 struct ptx_operand rw_imm_op(int64_t v);
-struct ptx_inst *rw_emit(struct rw_kernel *k, unsigned op, uint32_t line, unsigned nops);   /* appended; fill mods and ops */
+/* appended; fill mods and ops */
+struct ptx_inst *rw_emit(struct rw_kernel *k, unsigned op, uint32_t line, unsigned nops);
 struct ptx_inst rw_make(struct rw *rw, unsigned op, uint32_t line, const uint16_t *mods, unsigned nmods, unsigned nops);
 uint32_t rw_gd(struct rw_kernel *k);
 
 /* Runtime functions and gates (callee.c). */
-struct rw_callee { const char *name; const char *ptx_name; uint8_t nparams; uint8_t params[16]; uint8_t ret; uint32_t bit; };
+struct rw_callee {
+	const char *name, *ptx_name;
+	uint8_t nparams, params[16], ret;   /* enum ptx_type */
+	uint32_t bit;                       /* gates: index + 1 */
+};
 const struct rw_callee *rw_runtime(const char *name);
 uint32_t rw_runtime_count(void);
 const struct rw_callee *rw_runtime_at(uint32_t i);

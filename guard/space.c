@@ -1,8 +1,8 @@
 /* space.c - what is known of addresses before any fence is made.
  *
- * A register with one definition that is a symbol plus a constant lets an access be checked on paper.  For a generic address the
- * union of what all its definitions may point to tells whether a run-time choice of state space is needed.  Both only save
- * work: the fence that follows is sound whatever is found here. */
+ * A register with one definition that is a symbol plus a constant lets an access be checked on paper.  For a generic
+ * address the union of what all its definitions may point to tells whether a run-time choice of state space is
+ * needed.  Both only save work: the fence that follows is sound whatever is found here. */
 #include "guard/rewrite.h"
 #include <string.h>
 
@@ -81,13 +81,15 @@ static unsigned flows(const struct rw_kernel *k, const struct ptx_inst *in)
 		return RW_W_ANY;
 	case PTX_OP_cvta:
 		if (!rw_has(in, PTX_MOD_to))
-			return in->space == PTX_SHARED ? RW_W_SHARED : in->space == PTX_LOCAL ? RW_W_LOCAL : RW_W_GLOBAL;
+			return in->space == PTX_SHARED ?
+				RW_W_SHARED : in->space == PTX_LOCAL ? RW_W_LOCAL : RW_W_GLOBAL;
 		return 0;
 	case PTX_OP_mad: case PTX_OP_madc:
 		first = 3;
 		break;
-	case PTX_OP_mov: case PTX_OP_add: case PTX_OP_sub: case PTX_OP_addc: case PTX_OP_subc: case PTX_OP_and: case PTX_OP_or:
-	case PTX_OP_xor: case PTX_OP_selp: case PTX_OP_min: case PTX_OP_max: case PTX_OP_shfl: case PTX_OP_slct: case PTX_OP_lop3:
+	case PTX_OP_mov: case PTX_OP_add: case PTX_OP_sub: case PTX_OP_addc: case PTX_OP_subc: case PTX_OP_and:
+	case PTX_OP_or: case PTX_OP_xor: case PTX_OP_selp: case PTX_OP_min: case PTX_OP_max: case PTX_OP_shfl:
+	case PTX_OP_slct: case PTX_OP_lop3:
 	case PTX_OP_prmt:
 		break;
 	default:
@@ -132,7 +134,8 @@ void rw_space(struct rw *rw, struct rw_kernel *k)
 		const struct ptx_inst *in = &k->insts[i];
 		struct rw_known found;
 
-		if (in->nops < 2 || in->ops[0].kind != PTX_O_REG || k->known[in->ops[0].u.reg].defs != 1 || !symbolic(k, in, &found))
+		if (in->nops < 2 || in->ops[0].kind != PTX_O_REG || k->known[in->ops[0].u.reg].defs != 1
+			|| !symbolic(k, in, &found))
 			continue;
 		struct rw_known *to = &k->known[in->ops[0].u.reg];
 

@@ -11,7 +11,8 @@ void rw_texture(struct rw_out *o, const struct ptx_inst *in, const struct ptx_op
 
 	if ((op->kind == PTX_O_TEX && op->nlist != 2) || (h->kind == PTX_O_ADDR && (h->base != PTX_O_REG || h->off))
 	    || (h->kind != PTX_O_REG && h->kind != PTX_O_ADDR) || o->k->regs[h->u.reg].cls != RW_RD)
-		rw_refuse(o->rw, in->line, "opcode '%s' is not supported: its texture is not a handle in a register", ptx_op_name(in->op));
+		rw_refuse(o->rw, in->line, "opcode '%s' is not supported: its texture is not a handle in a register",
+			ptx_op_name(in->op));
 	o->entry |= EN_GT;
 	low = rw_temp(o, RW_R);
 	rw_line(o, "cvt.u32.u64 %s, %s;", low.s, rw_rn(o, h->u.reg).s);

@@ -1,8 +1,9 @@
 /* runtime.cu - the trusted device functions that guarded kernels call (guard/runtime.def).
  *
- * Compiled to PTX when the guard is built and put in front of every guarded module.  Arguments come from client code and are
- * hostile: every pointer is checked against the window (or the kernel's own local memory) before it is followed, every word
- * in the window can change between two reads and is therefore read once, every loop has a bound. */
+ * Compiled to PTX when the guard is built and put in front of every guarded module.  Arguments come from client code
+ * and are hostile: every pointer is checked against the window (or the kernel's own local memory) before it is
+ * followed, every word in the window can change between two reads and is therefore read once, every loop has a bound.
+ * */
 #include "guard/device.h"
 
 extern "C" {
@@ -57,7 +58,7 @@ __device__ uint32_t padded(int len)
 	return len < 0 ? 0 : ((uint32_t)len + 8) & ~7u;
 }
 
-/* --- the ring ---------------------------------------------------------------------------------------------------------- */
+/* --- the ring --- */
 
 struct ring { volatile struct guard_printf *head; uint64_t data; uint32_t bytes; };
 
@@ -121,7 +122,7 @@ __device__ void publish(const ring &r, uint64_t start, uint32_t bytes, uint32_t 
 	put(r, start, (uint64_t)bytes | (uint64_t)kind << 32);
 }
 
-/* --- printf ------------------------------------------------------------------------------------------------------------ */
+/* --- printf --- */
 
 enum what { W_I32, W_U32, W_64, W_STRING };
 
@@ -155,14 +156,17 @@ SMALL bool next_argument(scan *s, unsigned *star, what *w, what *after)
 				stars += stars < 2;
 			else if (c == 'l' || c == 'j' || c == 'z' || c == 't' || c == 'L')
 				longs = 1;
-			else if (!(c >= '0' && c <= '9') && c != '-' && c != '+' && c != ' ' && c != '#' && c != '.' && c != 'h')
+			else if (!(c >= '0' && c <= '9') && c != '-' && c != '+' && c != ' ' && c != '#' && c != '.'
+				&& c != 'h')
 				break;
 		}
 		switch (c) {
 		case 'd': case 'i': *after = longs ? W_64 : W_I32; break;
 		case 'c': *after = W_I32; break;
 		case 'u': case 'o': case 'x': case 'X': *after = longs ? W_64 : W_U32; break;
-		case 'p': case 'a': case 'A': case 'e': case 'E': case 'f': case 'F': case 'g': case 'G': *after = W_64; break;
+		case 'p': case 'a': case 'A': case 'e': case 'E': case 'f': case 'F': case 'g': case 'G':
+			*after = W_64;
+			break;
 		case 's': *after = W_STRING; break;
 		case 0: return false;
 		default: continue;      /* %% and what C does not define take nothing */
@@ -203,7 +207,8 @@ __device__ int collect(scan s, uint64_t args, const own &o, argument *out)
 
 } /* namespace */
 
-extern "C" __device__ __noinline__ int ag_rt_printf(uint64_t fmt, uint64_t args, uint32_t local_base, uint32_t local_bytes)
+extern "C" __device__ __noinline__ int ag_rt_printf(uint64_t fmt, uint64_t args, uint32_t local_base,
+	uint32_t local_bytes)
 {
 	own o = { local_base, local_bytes };
 	argument arg[MAX_ARGS];
@@ -277,7 +282,7 @@ extern "C" __device__ __noinline__ void ag_rt_assert(uint64_t message, uint64_t 
 	publish(r, start, bytes, 1);
 }
 
-/* --- faults ------------------------------------------------------------------------------------------------------------ */
+/* --- faults --- */
 
 extern "C" __device__ __noinline__ void ag_rt_report(uint32_t kernel, uint32_t packed, uint64_t addr)
 {
@@ -293,8 +298,10 @@ extern "C" __device__ __noinline__ void ag_rt_report(uint32_t kernel, uint32_t p
 	if (n < GUARD_MAX_RECORDS) {
 		volatile struct guard_record *rec = &all->rec[n];
 
-		rec->kind = code == GUARD_CODE_TRAP ? GUARD_FAULT_TRAP : code == GUARD_CODE_ASSERT ? GUARD_FAULT_ASSERT :
-			code >= GUARD_CODE_GATE ? GUARD_FAULT_GATE : addr & ((1u << code) - 1) ? GUARD_FAULT_ALIGN : GUARD_FAULT_ADDRESS;
+		rec->kind = code == GUARD_CODE_TRAP ?
+			GUARD_FAULT_TRAP : code == GUARD_CODE_ASSERT ? GUARD_FAULT_ASSERT :
+			code >= GUARD_CODE_GATE ?
+				GUARD_FAULT_GATE : addr & ((1u << code) - 1) ? GUARD_FAULT_ALIGN : GUARD_FAULT_ADDRESS;
 		rec->client = ag_desc.client;
 		rec->module = ag_desc.module;
 		rec->kernel = kernel;
@@ -314,7 +321,7 @@ extern "C" __device__ __noinline__ void ag_rt_report(uint32_t kernel, uint32_t p
 		*(volatile uint32_t *)ag_desc.fault_word = 1;
 }
 
-/* --- the heap ---------------------------------------------------------------------------------------------------------- */
+/* --- the heap --- */
 
 namespace {
 
@@ -330,7 +337,8 @@ __device__ volatile struct guard_heap *heap()
 {
 	uint64_t at = ag_desc.heap;
 
-	return at && at % 8 == 0 && in_window(at, sizeof(struct guard_heap)) ? (volatile struct guard_heap *)at : nullptr;
+	return at && at % 8 == 0 && in_window(at,
+		sizeof(struct guard_heap)) ? (volatile struct guard_heap *)at : nullptr;
 }
 
 __device__ uint64_t take(volatile struct guard_heap *h, uint64_t bytes)

@@ -1,9 +1,10 @@
 /* rewrite_test.c - the rewriter against its goldens, against ptxas and against the verifier.
  *
- * tests/guard/rewrite/ holds one case a file: PTX, then `// >>> expect OPTIONS` and, as comments, the guarded body it must become, or
- * `// >>> refuse LINE: text` with what the message must contain.  OPTIONS: wide, noreport, nopoll, nofence, gate.
- * With UPDATE=1 in the environment the expected bodies are written anew, for a person to read before they are committed.
- * build/tests/guard_ptx/ holds what nvcc made of tests/guard/cu/: every file must be rewritten, verified and assembled. */
+ * tests/guard/rewrite/ holds one case a file: PTX, then `// >>> expect OPTIONS` and, as comments, the guarded body it
+ * must become, or `// >>> refuse LINE: text` with what the message must contain.  OPTIONS: wide, noreport, nopoll,
+ * nofence, gate. With UPDATE=1 in the environment the expected bodies are written anew, for a person to read before
+ * they are committed. build/tests/guard_ptx/ holds what nvcc made of tests/guard/cu/: every file must be rewritten,
+ * verified and assembled. */
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,7 +77,8 @@ static const char *verified(const struct guard_result *r, const struct guard_opt
 	for (uint32_t i = 0; v.ok && i < r->nkernels; i++) {
 		const struct verify_kernel *k = &v.kernels[i];
 
-		if (i >= v.nkernels || k->index != r->kernels[i].index || k->uses_dyn_shared != r->kernels[i].uses_dyn_shared
+		if (i >= v.nkernels || k->index != r->kernels[i].index
+			|| k->uses_dyn_shared != r->kernels[i].uses_dyn_shared
 		    || k->hidden_coop != r->kernels[i].hidden_coop || k->static_shared != r->kernels[i].static_shared
 		    || k->min_dyn_shared != r->kernels[i].min_dyn_shared) {
 			snprintf(why, sizeof(why), "the verifier's facts of kernel %u differ from the rewriter's", i);
@@ -105,7 +107,8 @@ static const char *assembled(const char *text, size_t len)
 	f = fopen(path, "wb");
 	if (!f || fwrite(text, 1, len, f) != len || fclose(f))
 		return "cannot write a temporary file";
-	snprintf(cmd, sizeof(cmd), "timeout 120 %s/bin/ptxas -arch=sm_90 -o %s/t.cubin %s 2>&1 | head -c 200", cuda, dir, path);
+	snprintf(cmd, sizeof(cmd), "timeout 120 %s/bin/ptxas -arch=sm_90 -o %s/t.cubin %s 2>&1 | head -c 200", cuda,
+		dir, path);
 	f = popen(cmd, "r");
 	memset(why, 0, sizeof(why));
 	if (!f)
@@ -172,7 +175,7 @@ static const char *checked(const struct guard_result *r, const struct guard_opti
 	return why ? why : round_trip(r);
 }
 
-/* --- goldens ------------------------------------------------------------------------------------------------------------ */
+/* --- goldens --- */
 
 static void uncomment(char *text)
 {
@@ -225,7 +228,8 @@ static const char *refusal(const char *text, size_t len, const char *want, const
 	return why;
 }
 
-static const char *expected(const char *path, char *text, size_t input_len, const char *head, char *want, const struct guard_options *o)
+static const char *expected(const char *path, char *text, size_t input_len, const char *head, char *want,
+	const struct guard_options *o)
 {
 	static char why[400];
 	struct guard_input in = { text, input_len, "test" };
@@ -266,11 +270,12 @@ static void golden(const char *path)
 	if (!strncmp(head, "// >>> refuse ", 14))
 		result(name, "refused", refusal(text, (size_t)(mark - text), head + 14, &o));
 	else
-		result(name, "golden", expected(path, text, (size_t)(mark - text), head, mark + strcspn(mark, "\n") + 1, &o));
+		result(name, "golden", expected(path, text, (size_t)(mark - text), head, mark + strcspn(mark,
+		"\n") + 1, &o));
 	free(text);
 }
 
-/* --- what nvcc makes ---------------------------------------------------------------------------------------------------- */
+/* --- what nvcc makes --- */
 
 static void compiled(char **paths, uint32_t n, const char *name)
 {

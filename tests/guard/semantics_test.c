@@ -1,7 +1,8 @@
 /* semantics_test.c - a guarded kernel does what the original did, and a hostile one does nothing to others.
  *
- * Kernels of tests/guard/cu run twice on softgpu's processor: as nvcc made them, and guarded (narrow and wide); buffers and
- * variables must end equal.  Then the runtime: printf records, asserts, fault records.  Then kernels that reach for memory outside. */
+ * Kernels of tests/guard/cu run twice on softgpu's processor: as nvcc made them, and guarded (narrow and wide);
+ * buffers and variables must end equal.  Then the runtime: printf records, asserts, fault records.  Then kernels that
+ * reach for memory outside. */
 #include <sys/mman.h>
 #include "guard/guard.h"
 #include "tests/softgpu/exec_harness.h"
@@ -37,7 +38,8 @@ static uint64_t take(uint64_t bytes)
 
 struct guarded { struct guard_result r; struct exec_module *m; uint64_t data, ring, fault, heap; };
 
-static bool guard_files(const char *const *paths, unsigned n, struct guard_options o, struct guarded *g, const char *name)
+static bool guard_files(const char *const *paths, unsigned n, struct guard_options o, struct guarded *g,
+	const char *name)
 {
 	struct guard_input in[4];
 	struct ptx_error err;
@@ -77,7 +79,8 @@ static void put_image(uint8_t *to, const struct guarded *g, bool in_const)
 static void install(struct guarded *g, bool wide)
 {
 	const struct exec_symbol *desc = exec_find_symbol(g->m, "ag_desc"), *cmem = exec_find_symbol(g->m, "ag_const");
-	struct guard_desc d = { .window_hi = (uint32_t)(base >> 32), .window_mask_hi = wide, .client = 7, .module = 3, .window_base = base,
+	struct guard_desc d = { .window_hi = (uint32_t)(base >> 32), .window_mask_hi = wide, .client = 7, .module = 3,
+		.window_base = base,
 		.window_extent = wide ? 2 * WINDOW : WINDOW, .ntextures = 1 };
 	struct guard_printf *ring;
 	struct guard_heap *heap;
@@ -116,10 +119,10 @@ static const struct guard_kernel *kernel_of(const struct guarded *g, const char 
 	return NULL;
 }
 
-/* --- equal results ------------------------------------------------------------------------------------------------------ */
+/* --- equal results --- */
 
-/* args: one letter a parameter: i int buffer, f float, d double, h f16; digits an int, c the next scalar is a float, s a struct of
- * bytes of the given size. */
+/* args: one letter a parameter: i int buffer, f float, d double, h f16; digits an int, c the next scalar is a float,
+ * s a struct of bytes of the given size. */
 struct run { const char *file, *kernel, *args; struct dims grid, block; uint32_t shared; bool coop; };
 
 static const struct run runs[] = {
@@ -161,11 +164,21 @@ static void fill(uint8_t *p, char kind)
 		uint32_t r = (i * 2654435761u) >> 7;
 
 		switch (kind) {
-		case 'i': ((int *)p)[2 * i] = (int)(r % 7 + 1); ((int *)p)[2 * i + 1] = (int)(r % 5 + 1); break;
-		case 'f': ((float *)p)[2 * i] = (float)(r % 97) / 8; ((float *)p)[2 * i + 1] = (float)(r % 89 + 1) / 4; break;
-		case 'd': ((double *)p)[i] = (double)(r % 97 + 1) / 8; break;
-		case 'h': ((uint16_t *)p)[4 * i] = ((uint16_t *)p)[4 * i + 1] = ((uint16_t *)p)[4 * i + 2] = ((uint16_t *)p)[4 * i + 3]
-				= (uint16_t)(0x3000 + r % 0x800); break;
+		case 'i':
+			((int *)p)[2 * i] = (int)(r % 7 + 1);
+			((int *)p)[2 * i + 1] = (int)(r % 5 + 1);
+			break;
+		case 'f':
+			((float *)p)[2 * i] = (float)(r % 97) / 8;
+			((float *)p)[2 * i + 1] = (float)(r % 89 + 1) / 4;
+			break;
+		case 'd':
+			((double *)p)[i] = (double)(r % 97 + 1) / 8;
+			break;
+		case 'h':
+			for (int j = 0; j < 4; j++)
+				((uint16_t *)p)[4 * i + j] = (uint16_t)(0x3000 + r % 0x800);
+			break;
 		default: ((int64_t *)p)[i] = (int64_t)r * 1000003 + 1;
 		}
 	}
@@ -270,7 +283,8 @@ static void compare(const struct run *r, bool wide)
 		return;
 	}
 	e[0] = launch(m, name, o, params[0], size);
-	if (!guard_files(paths, 1, (struct guard_options){ .wide = wide, .report = true, .fence = true, .poll = true, .target_sm = 90 }, &g, full))
+	if (!guard_files(paths, 1, (struct guard_options){ .wide = wide, .report = true, .fence = true, .poll = true,
+		.target_sm = 90 }, &g, full))
 		return;
 	if (wide)
 		top = base + WINDOW - 3 * ROOM;         /* buffers on both sides of the 4 GiB line */
@@ -281,8 +295,10 @@ static void compare(const struct run *r, bool wide)
 		for (unsigned j = 0; j < ROOM && differs < 0; j++)
 			if (b[0].at[i][j] != b[1].at[i][j])
 				differs = (int)(i * ROOM + j);
-	check(!e[0] && !e[1] && differs < 0 && !records->count, full, "errors %d %d (%s), first difference at %d, %u records (line %u, 0x%llx)",
-		e[0], e[1], fault.what, differs, records->count, records->rec[0].line, (unsigned long long)records->rec[0].addr);
+	check(!e[0] && !e[1] && differs < 0 && !records->count, full,
+		"errors %d %d (%s), first difference at %d, %u records (line %u, 0x%llx)",
+		e[0], e[1], fault.what, differs, records->count, records->rec[0].line,
+		(unsigned long long)records->rec[0].addr);
 	guard_result_free(&g.r);
 	exec_unload(m);
 	exec_unload(g.m);
@@ -299,13 +315,15 @@ static void linked(void)
 
 	second.kernel = "second";
 	top = base + GUARD_SLACK;
-	if (!guard_files(paths, 2, (struct guard_options){ .report = true, .fence = true, .poll = true, .target_sm = 90 }, &g, "linked"))
+	if (!guard_files(paths, 2, (struct guard_options){ .report = true, .fence = true, .poll = true,
+		.target_sm = 90 }, &g, "linked"))
 		return;
 	install(&g, false);
 	size = put_params("f 2", params, &b);
 	float want = (((float *)b.at[0])[2] * 2 + 5 + 5) * 3;
 	CUresult e = launch_guarded(&g, &first, params, size);
-	check(!e && ((float *)b.at[0])[0] == want, "linked first", "error %d, %g for %g", e, ((float *)b.at[0])[0], want);
+	check(!e && ((float *)b.at[0])[0] == want, "linked first", "error %d, %g for %g", e, ((float *)b.at[0])[0],
+		want);
 	put_params("i", params, &b);
 	e = launch_guarded(&g, &second, params, 8);
 	check(!e && ((int *)b.at[0])[0] == 3 + 10, "linked second", "error %d, %d", e, ((int *)b.at[0])[0]);
@@ -313,7 +331,7 @@ static void linked(void)
 	exec_unload(g.m);
 }
 
-/* --- the runtime -------------------------------------------------------------------------------------------------------- */
+/* --- the runtime --- */
 
 struct reader { const struct guard_printf *ring; uint64_t at; };
 
@@ -345,7 +363,8 @@ static void outputs(void)
 
 	for (int c = 0; c < 4; c++) {
 		top = base + GUARD_SLACK;
-		if (!guard_files(paths, 1, (struct guard_options){ .report = true, .fence = true, .poll = true, .target_sm = 90 }, &g, "output"))
+		if (!guard_files(paths, 1, (struct guard_options){ .report = true, .fence = true, .poll = true,
+			.target_sm = 90 }, &g, "output"))
 			return;
 		install(&g, false);
 		put_params("i i", params, &b);
@@ -362,23 +381,30 @@ static void outputs(void)
 		if (w)
 			memcpy(&f, &w[2 + 2], 8);
 		check(!e && w && w[1] == 4 && !strcmp(string_at(w, 16 + 32), "hello %d %s %f %s\n") && (int)w[2] == o[0]
-			&& !strcmp(string_at(w, w[3]), "abc") && f == 1.5 && !strcmp(string_at(w, w[5]), "zb"), "printf record",
+			&& !strcmp(string_at(w, w[3]), "abc") && f == 1.5 && !strcmp(string_at(w, w[5]), "zb"),
+			"printf record",
 			"error %d (%s)", e, fault.what);
 		w = record(&rd);
 		check(w && w[1] == 0 && !strcmp((const char *)(w + 2), "plain\n"), "printf without arguments", "wrong");
 		if (c == 0) {
 			w = record(&rd);
-			check(w && w[1] == 4 && (int)w[2] == o[7] && (int)w[3] == o[5] && (int)w[4] == o[6] && w[5] == 'x', "printf star", "wrong");
-			check(o[4] == 40 && !records->count, "malloc", "%d, %u records, line %u", o[4], records->count, records->rec[0].line);
+			check(w && w[1] == 4 && (int)w[2] == o[7] && (int)w[3] == o[5] && (int)w[4] == o[6]
+				&& w[5] == 'x', "printf star", "wrong");
+			check(o[4] == 40 && !records->count, "malloc", "%d, %u records, line %u", o[4],
+				records->count, records->rec[0].line);
 		} else if (c == 1) {
 			w = record(&rd);
-			check(w && *w >> 32 == 1 && strstr(string_at(w, w[2]), "o[1] != 3") && strstr(string_at(w, w[3]), "output.cu")
+			check(w && *w >> 32 == 1 && strstr(string_at(w, w[2]), "o[1] != 3") && strstr(string_at(w,
+				w[3]), "output.cu")
 				&& w[5] == 11, "assert record", "line %d", w ? (int)w[5] : -1);
-			check(records->count == 1 && records->rec[0].kind == GUARD_FAULT_ASSERT && records->rec[0].client == 7
-				&& records->rec[0].module == 3 && records->rec[0].valid && *(uint32_t *)g.fault == 1, "assert fault", "%u",
+			check(records->count == 1 && records->rec[0].kind == GUARD_FAULT_ASSERT
+				&& records->rec[0].client == 7
+				&& records->rec[0].module == 3 && records->rec[0].valid && *(uint32_t *)g.fault == 1,
+				"assert fault", "%u",
 				records->rec[0].kind);
 		} else {
-			check(records->count == 1 && records->rec[0].kind == GUARD_FAULT_TRAP, c == 2 ? "trap fault" : "brkpt fault", "%u",
+			check(records->count == 1 && records->rec[0].kind == GUARD_FAULT_TRAP,
+				c == 2 ? "trap fault" : "brkpt fault", "%u",
 				records->rec[0].kind);
 		}
 		guard_result_free(&g.r);
@@ -386,7 +412,7 @@ static void outputs(void)
 	}
 }
 
-/* --- reaching out ------------------------------------------------------------------------------------------------------- */
+/* --- reaching out --- */
 
 static const char rogue[] =
 	".version 9.0\n.target sm_90\n.address_size 64\n"
@@ -411,8 +437,10 @@ static void one_poke(const char *name, struct guarded *g, uint64_t at, uint64_t 
 	snprintf(full, sizeof(full), "poke %s %s", name, wide ? "wide" : "narrow");
 	memset(records, 0, sizeof(*records));
 	e = launch_guarded(g, &r, (uint8_t *)params, 16);
-	check(!e && *(uint64_t *)victim == was && records->count == 1 && records->rec[0].kind == kind && records->rec[0].addr == at
-		&& records->rec[0].line == 10, full, "error %d (%s), %u records, kind %u, line %u, address 0x%llx", e, fault.what, records->count,
+	check(!e && *(uint64_t *)victim == was && records->count == 1 && records->rec[0].kind == kind
+		&& records->rec[0].addr == at
+		&& records->rec[0].line == 10, full, "error %d (%s), %u records, kind %u, line %u, address 0x%llx", e,
+		fault.what, records->count,
 		records->rec[0].kind, records->rec[0].line, (unsigned long long)records->rec[0].addr);
 }
 
@@ -426,7 +454,8 @@ static void reaches_out(bool wide, uint64_t stranger)
 	CUresult e;
 
 	top = base + GUARD_SLACK;
-	if (!guard_files(paths, 1, (struct guard_options){ .wide = wide, .report = true, .fence = true, .poll = true, .target_sm = 90 }, &g, "rogue"))
+	if (!guard_files(paths, 1, (struct guard_options){ .wide = wide, .report = true, .fence = true, .poll = true,
+		.target_sm = 90 }, &g, "rogue"))
 		return;
 	install(&g, wide);
 	one_poke("stranger", &g, stranger + 64, stranger + 64, GUARD_FAULT_ADDRESS, wide);
@@ -438,7 +467,8 @@ static void reaches_out(bool wide, uint64_t stranger)
 	for (i = 60; i < 70; i += 4) {
 		memset(records, 0, sizeof(*records));
 		e = launch_guarded(&g, &r, (uint8_t *)&i, 4);
-		check(!e && records->count == (i > 60), i > 60 ? "shared outside" : "shared inside", "error %d, %u records", e, records->count);
+		check(!e && records->count == (i > 60), i > 60 ? "shared outside" : "shared inside",
+			"error %d, %u records", e, records->count);
 	}
 	*kill_word = 1;
 	r.kernel = "spin";

@@ -20,6 +20,7 @@ __global__ void mbar(int *o)
 	__syncthreads();
 	unsigned long long state;
 	asm volatile("mbarrier.arrive.shared.b64 %0, [%1];" : "=l"(state) : "r"(a));
-	asm volatile("{\n.reg .pred p;\nW: mbarrier.try_wait.shared.b64 p, [%0], %1;\n@!p bra W;\n}" ::"r"(a), "l"(state));
+	asm volatile("{\n.reg .pred p;\nW: mbarrier.try_wait.shared.b64 p, [%0], %1;\n@!p bra W;\n}" ::"r"(a),
+		"l"(state));
 	o[threadIdx.x] = 1;
 }

@@ -8,7 +8,9 @@ __global__ void grid_sum(float *o, int n)
 	o[g.thread_rank()] = 1;
 	g.sync();
 	for (int i = 0; i < n; i++) {
-		o[g.thread_rank() + 1] += o[i];
+		float v = o[i];
+		g.sync();
+		o[g.thread_rank() + 1] += v;
 		g.sync();
 	}
 }
