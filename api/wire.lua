@@ -1,5 +1,5 @@
 -- wire.lua: the messages that are not one Driver function each.  Generated from this: structs msg_X and rep_X and op
--- numbers (build/gen/msg.h), the worker's dispatch, and truncation/corruption tests.
+-- numbers (build/gen/msg.h), and the worker's permit table.
 --
 -- Field: {name, type[, count]}; types u8 u16 u32 u64 i32 f32 f64, id (an ag_id of `kind`), stream (an id or 0), addr
 -- (device or window address).
