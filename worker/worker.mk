@@ -67,3 +67,16 @@ build/tests/worker_load build/tests/worker_growth: $(LINK_LIBS) | build/bin/agil
 tests/worker/failure_test.sh: build/tests/worker_load build/bin/agileos
 tests/worker/growth_test.sh: build/tests/worker_growth build/bin/agileos
 TESTS += tests/worker/failure_test.sh tests/worker/growth_test.sh
+
+# The fuzzer of rings, and its canary.
+RING_FUZZ_WRAP := -Wl,--wrap=prepared_get,--wrap=prepared_put
+build/tests/ring_fuzz: build/asan/obj/tests/fuzz/ring_fuzz.o $(WORKER_TEST_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(ASAN_FLAGS) -pthread $(RING_FUZZ_WRAP) -o $@ $^ -lm -ldl
+build/tests/ring_fuzz_canary: tests/fuzz/ring_fuzz.c $(WORKER_TEST_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -O2,$(CFLAGS)) -O1 $(ASAN_FLAGS) $(CPPFLAGS) -DFUZZ_CANARY $(RING_FUZZ_WRAP) \
+		-Wl,--wrap=session_covers -o $@ $^ -lm -ldl
+build/asan/obj/tests/fuzz/ring_fuzz.o: | $(WORKER_GEN) build/gen/build_id.h
+tests/fuzz/ring_fuzz.sh: build/tests/ring_fuzz build/tests/ring_fuzz_canary
+TESTS += tests/fuzz/ring_fuzz.sh
