@@ -21,11 +21,11 @@ build/tests/mutate_test: build/obj/tests/guard/mutate_test.o $(VERIFY_OBJ)
 
 TESTS += build/tests/mutate_test
 
-build/tests/verify_fuzz: build/asan/obj/tests/fuzz/verify_fuzz.o $(VERIFY_ASAN_OBJ) build/tests/verify_fuzz_canary
+build/tests/verify_fuzz: $(call asan_objs,tests/fuzz/verify_fuzz.c tests/fuzz/texts.c) $(VERIFY_ASAN_OBJ) build/tests/verify_fuzz_canary
 	@mkdir -p $(@D)
 	$(CC) $(ASAN_FLAGS) -o $@ $(filter %.o,$^)
 
-build/tests/verify_fuzz_canary: tests/fuzz/verify_fuzz.c $(VERIFY_ASAN_OBJ)
+build/tests/verify_fuzz_canary: tests/fuzz/verify_fuzz.c build/asan/obj/tests/fuzz/texts.o $(VERIFY_ASAN_OBJ)
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -O2,$(CFLAGS)) -O1 $(ASAN_FLAGS) $(CPPFLAGS) -DFUZZ_CANARY -o $@ $^
 
@@ -52,14 +52,26 @@ build/tests/helper_test_asan: build/asan/obj/tests/guard/helper_test.o $(GUARD_A
 BINS += build/bin/agileos-guard
 TESTS += build/tests/helper_test build/tests/helper_test_asan
 
-build/tests/attack_test: $(call objs,tests/guard/attack_test.c tests/softgpu/exec_harness.c) $(VERIFY_OBJ) \
+build/tests/attack_test: $(call objs,tests/guard/attack_test.c tests/guard/world.c tests/softgpu/exec_harness.c) $(VERIFY_OBJ) \
 		$(REWRITE_OBJ) $(PTX_OBJ) $(call objs,$(sort $(wildcard worker/softgpu/exec_*.c)))
 	@mkdir -p $(@D)
 	$(CC) -pthread -o $@ $^ -lm
 
-build/tests/attack_test_asan: $(call asan_objs,tests/guard/attack_test.c tests/softgpu/exec_harness.c) $(VERIFY_ASAN_OBJ) \
+build/tests/attack_test_asan: $(call asan_objs,tests/guard/attack_test.c tests/guard/world.c tests/softgpu/exec_harness.c) $(VERIFY_ASAN_OBJ) \
 		$(REWRITE_ASAN_OBJ) $(PTX_ASAN_OBJ) $(call asan_objs,$(sort $(wildcard worker/softgpu/exec_*.c)))
 	@mkdir -p $(@D)
 	$(CC) $(ASAN_FLAGS) -pthread -o $@ $^ -lm
 
 TESTS += build/tests/attack_test build/tests/attack_test_asan
+
+CONTAIN_OBJ := $(call objs,tests/fuzz/texts.c tests/guard/world.c tests/softgpu/exec_harness.c) $(VERIFY_OBJ) $(REWRITE_OBJ) \
+	$(PTX_OBJ) $(call objs,$(sort $(wildcard worker/softgpu/exec_*.c)))
+build/tests/contain_fuzz: build/obj/tests/fuzz/contain_fuzz.o $(CONTAIN_OBJ) build/tests/contain_fuzz_canary
+	@mkdir -p $(@D)
+	$(CC) -pthread -o $@ $(filter %.o,$^) -lm
+
+build/tests/contain_fuzz_canary: tests/fuzz/contain_fuzz.c $(CONTAIN_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(CPPFLAGS) -DFUZZ_CANARY -o $@ $^ -lm
+
+TESTS += build/tests/contain_fuzz

@@ -20,7 +20,7 @@
  * records, kill. */
 #include "guard/guard.h"
 #include "guard/verify.h"
-#include "tests/softgpu/exec_harness.h"
+#include "tests/guard/world.h"
 
 #include <errno.h>
 #include <glob.h>
@@ -29,19 +29,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define GIB (1ull << 30)
-#define WINDOW (SOFT_ARENA_BASE + 64 * GIB)
-#define NEIGHBOUR (WINDOW + 16 * GIB)
-#define BELOW (WINDOW - 16 * GIB)
-#define SERVICE (WINDOW + 48 * GIB)
-#define WORKER (WINDOW + 56 * GIB)      /* records, kill flag, textures */
-#define OWN (WINDOW + 65536)
-#define AREA 65536u                     /* of a victim, and of the client's memory that attacks use */
-#define SECRET 0x5ec2e75au
-#define DATA (WINDOW + (64 << 20))      /* the module's variables */
-#define RING (WINDOW + (128 << 20))
-
-enum { EMPTY_TEXTURE = 1 };
 enum want { READS, WRITES, FAULT, HANGS, REFUSED, NOTHING };
 
 struct attack {
@@ -83,7 +70,7 @@ static bool parse_header(struct attack *a)
 	return seen == 3;
 }
 
-/* --- the world ------------------------------------------------------------------------------- */
+/* --- the world: tests/guard/world.h ---------------------------------------------------------- */
 
 static uint64_t victim_of(const char *name, uint64_t desc)
 {
@@ -99,67 +86,15 @@ static uint64_t victim_of(const char *name, uint64_t desc)
 	exit(1);
 }
 
-static void map(uint64_t addr, uint64_t bytes)
-{
-	if (mmap((void *)addr, bytes, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE, -1, 0) == MAP_FAILED) {
-		printf("not ok attack/memory: %s\n", strerror(errno));
-		exit(1);
-	}
-}
-
-static const uint64_t victims[] = { NEIGHBOUR, NEIGHBOUR + AREA, BELOW, BELOW + AREA, SERVICE, 0 };
-
-static void set_world(bool wide)
-{
-	for (size_t i = 0; victims[i]; i++)
-		for (unsigned w = 0; w < AREA / 4; w++)
-			((uint32_t *)victims[i])[w] = SECRET;
-	for (unsigned w = 0; w < AREA / 4; w++)
-		((uint32_t *)(WINDOW + 4 * GIB + GUARD_SLACK))[w] = wide ? 0 : SECRET;
-	memset((void *)WORKER, 0, 4 * AREA);
-	madvise((void *)WINDOW, 4 * GIB, MADV_DONTNEED);
-	madvise((void *)(WINDOW + 4 * GIB + GUARD_SLACK + AREA), 4 * GIB - AREA, MADV_DONTNEED);
-	*(uint64_t *)(WORKER + 3 * AREA) = EMPTY_TEXTURE;
-	struct guard_printf *ring = (void *)RING;
-	ring->bytes = 1 << 16;
-}
-
-static bool untouched(bool wide)
-{
-	for (size_t i = 0; victims[i]; i++)
-		for (unsigned w = 0; w < AREA / 4; w++)
-			if (((uint32_t *)victims[i])[w] != SECRET)
-				return false;
-	for (unsigned w = 0; w < AREA / 4 && !wide; w++)
-		if (((uint32_t *)(WINDOW + 4 * GIB + GUARD_SLACK))[w] != SECRET)
-			return false;
-	return true;
-}
-
-/* The secret, at any byte of what the client can look at. */
-static bool leaked(void)
-{
-	const uint64_t places[] = { WINDOW, OWN, DATA, RING };
-	uint32_t secret = SECRET;
-	for (size_t i = 0; i < 4; i++)
-		if (memmem((void *)places[i], AREA, &secret, 4))
-			return true;
-	return false;
-}
-
-/* Textures, as the Driver side would know them: the neighbour's, which has the number of its memory, and the worker's
- * empty one, to which the client's table refers. */
-bool soft_texture(uint64_t handle, bool surface, struct exec_texture *out)
-{
-	if (surface || (handle != EMPTY_TEXTURE && handle != NEIGHBOUR + 65536))
-		return false;
-	*out = (struct exec_texture){ .data = handle == EMPTY_TEXTURE ? WORKER + 3 * AREA + 64 : NEIGHBOUR + 65536,
-		.pitch = 64, .width = 8, .height = 8, .bits = 32, .channels = 1, .kind = EXEC_TEXEL_FLOAT };
-	return true;
-}
-
 /* --- running --------------------------------------------------------------------------------- */
+
+static CUresult go(struct exec_module *m, const char *kernel, const struct attack *a, uint64_t victim, unsigned dyn,
+	struct world_clock *t)
+{
+	struct { uint64_t victim, own, distance, coop; } args = { victim, OWN, victim - OWN, WINDOW + 4096 };
+	struct launch_opt o = { .grid = { a->grid, 1, 1 }, .block = { a->block, 1, 1 }, .shared = dyn };
+	return world_launch(m, kernel, o, &args, sizeof args, t);
+}
 
 /* What unguarded kernels print; guarded ones print into their window. */
 static bool printed_secret;
@@ -169,49 +104,12 @@ static void print(const char *text, size_t len)
 	printed_secret |= memmem(text, len, &secret, 4) != NULL;
 }
 
-struct timer { volatile uint32_t *first, *then; unsigned first_ms, then_ms; volatile bool done,
-	fired; pthread_t thread; };
-
-static void *tick(void *arg)
-{
-	struct timer *t = arg;
-	for (unsigned ms = 0; !t->done; ms += 5) {
-		if (ms >= t->first_ms)
-			*t->first = 1;
-		if (ms >= t->then_ms) {
-			*t->then = 1;
-			t->fired = true;
-		}
-		nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
-	}
-	return NULL;
-}
-
-static CUresult go(struct exec_module *m, const char *kernel, const struct attack *a, uint64_t victim, unsigned dyn,
-	struct timer *t)
-{
-	struct { uint64_t victim, own, distance, coop; } args = { victim, OWN, victim - OWN, WINDOW + 4096 };
-	static volatile uint32_t cancel;
-	cancel = 0;
-	t->then = &cancel;
-	if (!t->first)
-		t->first = &cancel;
-	t->done = t->fired = false;
-	pthread_create(&t->thread, NULL, tick, t);
-	CUresult r = launch(m, kernel, (struct launch_opt){ .grid = { a->grid, 1, 1 }, .block = { a->block, 1, 1 },
-		.shared = dyn, .cancel = &cancel }, &args,
-			    sizeof args);
-	t->done = true;
-	pthread_join(t->thread, NULL);
-	return r;
-}
-
 static void unguarded(const struct attack *a)
 {
 	struct ptx_error err = { 0 };
 	struct ptx_module *p = ptx_parse(a->text, strlen(a->text), &err);
 	struct exec_module *m = NULL;
-	struct timer t = { .first_ms = 300, .then_ms = 300 };
+	struct world_clock t = { .first_ms = 300, .then_ms = 300 };
 	char name[128];
 	CUresult r = p ? exec_load(p, dev_alloc, dev_release, &m, &err) : CUDA_ERROR_INVALID_PTX;
 	snprintf(name, sizeof name, "attack/%s unguarded", a->name);
@@ -219,7 +117,7 @@ static void unguarded(const struct attack *a)
 		check(a->unguarded == REFUSED, name, "does not load: line %u: %s", err.line, err.text);
 		return;
 	}
-	set_world(false);
+	world_set(false);
 	printed_secret = false;
 	if (!strcmp(a->victim, "records") || !strcmp(a->victim, "kill") || !strcmp(a->victim, "desc"))
 		memset((void *)WORKER, 0x5e, 4 * AREA);
@@ -227,7 +125,8 @@ static void unguarded(const struct attack *a)
 	bool worker_hit = false;
 	for (unsigned i = 0; i < 4 * AREA && (!strcmp(a->victim, "records") || !strcmp(a->victim, "kill")); i++)
 		worker_hit |= ((uint8_t *)WORKER)[i] != 0x5e;
-	bool got[] = { leaked() || printed_secret, !untouched(false) || worker_hit, r == (CUresult)a->code && r,
+	bool got[] = { world_leaked() || printed_secret, !world_untouched(false) || worker_hit,
+		r == (CUresult)a->code && r,
 		t.fired, false, true };
 	check(got[a->unguarded], name, "it did not get what it wanted (%s %d): error %d, %s, %s",
 		want_names[a->unguarded], a->code, r,
@@ -235,25 +134,12 @@ static void unguarded(const struct attack *a)
 	exec_unload(m);
 }
 
-static const struct exec_symbol *symbol(struct exec_module *m, const char *name)
-{
-	return exec_find_symbol(m, name);
-}
-
 /* What the worker does with a module. */
 static bool install(struct exec_module *m, const struct guard_result *r, bool wide)
 {
-	const struct exec_symbol *d = symbol(m, "ag_desc"), *c = symbol(m, "ag_const");
-	if (!d || d->size != GUARD_DESC_BYTES || (r->const_bytes && (!c || c->size != r->const_bytes)))
+	const struct exec_symbol *c = exec_find_symbol(m, "ag_const");
+	if (!world_describe(m, wide) || (r->const_bytes && (!c || c->size != r->const_bytes)))
 		return false;
-	struct guard_desc desc = {
-		.window_hi = (uint32_t)(WINDOW >> 32), .window_mask_hi = wide ? 1 : 0, .data = DATA,
-		.kill = WORKER + 2 * AREA, .records = WORKER,
-		.fault_word = WINDOW + 512, .printf_ring = RING, .textures = WORKER + 3 * AREA, .ntextures = 1,
-		.client = 7, .module = 3,
-		.window_base = WINDOW, .window_extent = wide ? 8 * GIB : 4 * GIB,
-	};
-	memcpy((void *)d->addr, &desc, sizeof desc);
 	if (r->const_bytes)
 		memcpy((void *)c->addr, r->cimage, r->const_bytes);
 	if (r->data_init)
@@ -263,13 +149,13 @@ static bool install(struct exec_module *m, const struct guard_result *r, bool wi
 	return true;
 }
 
-static void judge(const struct attack *a, const char *name, bool wide, CUresult r, const struct timer *t,
+static void judge(const struct attack *a, const char *name, bool wide, CUresult r, const struct world_clock *t,
 	const char *label)
 {
 	const struct guard_records *rec = (const void *)WORKER;
 	uint32_t kind = rec->count ? rec->rec[0].kind : 0;
 	bool worker_ok = rec->rec[0].client == (rec->count ? 7u : 0u) && *(uint32_t *)(WORKER + 2 * AREA) <= 1;
-	bool ok = r == CUDA_SUCCESS && !t->fired && untouched(wide) && !leaked() && worker_ok;
+	bool ok = r == CUDA_SUCCESS && !t->fired && world_untouched(wide) && !world_leaked() && worker_ok;
 	/* In a wide window `next` is the client's own: nothing to record there. */
 	bool own = wide && !strcmp(a->victim, "next");
 	bool recorded = own || (a->kind ? kind == (uint32_t)a->kind && rec->rec[0].valid && rec->rec[0].line :
@@ -277,8 +163,8 @@ static void judge(const struct attack *a, const char *name, bool wide, CUresult 
 	check(ok && recorded, name,
 		"%s: error %d (%s, line %u), %s, victim %s, secret %s, %u records, the first of kind %u line %u",
 		label, r, r ? fault.what : "",
-	      r ? fault.line : 0, t->fired ? "had to be cancelled" : "ended", untouched(wide) ? "untouched" :
-	"TOUCHED", leaked() ? "LEAKED" : "kept",
+	      r ? fault.line : 0, t->fired ? "had to be cancelled" : "ended", world_untouched(wide) ? "untouched" :
+	"TOUCHED", world_leaked() ? "LEAKED" : "kept",
 	      rec->count, kind, rec->rec[0].line);
 }
 
@@ -305,16 +191,17 @@ static void guarded(const struct attack *a, bool wide)
 	}
 	char *text = guard_compose(r.text, r.text_len, 90, NULL, 0, &len);
 	struct ptx_module *p = text ? ptx_parse(text, len, &err) : NULL;
-	set_world(wide);
+	world_set(wide);
 	if (!p || exec_load(p, dev_alloc, dev_release, &m, &err) || !install(m, &r, wide) || v.nkernels != 1) {
 		check(false, name, "the guarded module does not load: line %u: %s", err.line, err.text);
 	} else if (a->kind == -1) {
 		check(false, name, "accepted, not refused");
 	} else {
 		unsigned dyn = a->shared > v.kernels[0].min_dyn_shared ? a->shared : v.kernels[0].min_dyn_shared;
-		struct timer t = { .first = (volatile uint32_t *)(WORKER + 2 * AREA),
+		struct world_clock t = { .first = (volatile uint32_t *)(WORKER + 2 * AREA),
 			.first_ms = a->unguarded == HANGS ? 200 : 5000, .then_ms = 10000 };
-		CUresult rc = go(m, "k0", a, victim_of(a->victim, symbol(m, "ag_desc")->addr), (dyn + 15) & ~15u, &t);
+		CUresult rc = go(m, "k0", a, victim_of(a->victim, exec_find_symbol(m, "ag_desc")->addr),
+			(dyn + 15) & ~15u, &t);
 		judge(a, name, wide, rc, &t, a->victim);
 	}
 	exec_unload(m);
@@ -329,11 +216,7 @@ int main(int argc, char **argv)
 	if (glob("tests/guard/attack/*.ptx", 0, NULL, &g))
 		return printf("not ok attack: no files\n"), 1;
 	exec_printf = print;
-	map(WINDOW, 8 * GIB + GUARD_SLACK);
-	map(NEIGHBOUR, 2 * AREA);
-	map(BELOW, 2 * AREA);
-	map(SERVICE, AREA);
-	map(WORKER, 4 * AREA);
+	world_map();
 	for (size_t i = 0; i < g.gl_pathc; i++) {
 		const char *base = strrchr(g.gl_pathv[i], '/') + 1;
 		struct attack a = { .text = slurp(g.gl_pathv[i]) };

@@ -1,0 +1,121 @@
+/* world.c - see world.h. */
+#include "tests/guard/world.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <time.h>
+
+static void map(uint64_t addr, uint64_t bytes)
+{
+	if (mmap((void *)addr, bytes, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE, -1, 0) == MAP_FAILED) {
+		printf("not ok attack/memory: %s\n", strerror(errno));
+		exit(1);
+	}
+}
+
+static const uint64_t victims[] = { NEIGHBOUR, NEIGHBOUR + AREA, BELOW, BELOW + AREA, SERVICE, 0 };
+
+void world_set(bool wide)
+{
+	for (size_t i = 0; victims[i]; i++)
+		for (unsigned w = 0; w < AREA / 4; w++)
+			((uint32_t *)victims[i])[w] = SECRET;
+	for (unsigned w = 0; w < AREA / 4; w++)
+		((uint32_t *)(WINDOW + 4 * GIB + GUARD_SLACK))[w] = wide ? 0 : SECRET;
+	memset((void *)WORKER, 0, 4 * AREA);
+	madvise((void *)WINDOW, 4 * GIB, MADV_DONTNEED);
+	madvise((void *)(WINDOW + 4 * GIB + GUARD_SLACK + AREA), 4 * GIB - AREA, MADV_DONTNEED);
+	*(uint64_t *)(WORKER + 3 * AREA) = EMPTY_TEXTURE;
+	struct guard_printf *ring = (void *)RING;
+	ring->bytes = 1 << 16;
+}
+
+bool world_untouched(bool wide)
+{
+	for (size_t i = 0; victims[i]; i++)
+		for (unsigned w = 0; w < AREA / 4; w++)
+			if (((uint32_t *)victims[i])[w] != SECRET)
+				return false;
+	for (unsigned w = 0; w < AREA / 4 && !wide; w++)
+		if (((uint32_t *)(WINDOW + 4 * GIB + GUARD_SLACK))[w] != SECRET)
+			return false;
+	return true;
+}
+
+/* The secret, at any byte of what the client can look at. */
+bool world_leaked(void)
+{
+	const uint64_t places[] = { WINDOW, OWN, DATA, RING };
+	uint32_t secret = SECRET;
+	for (size_t i = 0; i < 4; i++)
+		if (memmem((void *)places[i], AREA, &secret, 4))
+			return true;
+	return false;
+}
+
+/* Textures, as the Driver side would know them: the neighbour's, which has the number of its memory, and the worker's
+ * empty one, to which the client's table refers. */
+bool soft_texture(uint64_t handle, bool surface, struct exec_texture *out)
+{
+	if (surface || (handle != EMPTY_TEXTURE && handle != NEIGHBOUR + 65536))
+		return false;
+	*out = (struct exec_texture){ .data = handle == EMPTY_TEXTURE ? WORKER + 3 * AREA + 64 : NEIGHBOUR + 65536,
+		.pitch = 64, .width = 8, .height = 8, .bits = 32, .channels = 1, .kind = EXEC_TEXEL_FLOAT };
+	return true;
+}
+
+void world_map(void)
+{
+	map(WINDOW, 8 * GIB + GUARD_SLACK);
+	map(NEIGHBOUR, 2 * AREA);
+	map(BELOW, 2 * AREA);
+	map(SERVICE, AREA);
+	map(WORKER, 4 * AREA);
+}
+
+bool world_describe(struct exec_module *m, bool wide)
+{
+	const struct exec_symbol *d = exec_find_symbol(m, "ag_desc");
+	struct guard_desc desc = {
+		.window_hi = (uint32_t)(WINDOW >> 32), .window_mask_hi = wide ? 1 : 0, .data = DATA,
+		.kill = WORKER + 2 * AREA, .records = WORKER, .fault_word = WINDOW + 512, .printf_ring = RING,
+		.textures = WORKER + 3 * AREA, .ntextures = 1, .client = 7, .module = 3,
+		.window_base = WINDOW, .window_extent = wide ? 8 * GIB : 4 * GIB,
+	};
+	if (!d || d->size != GUARD_DESC_BYTES)
+		return false;
+	memcpy((void *)d->addr, &desc, sizeof desc);
+	return true;
+}
+
+static void *tick(void *arg)
+{
+	struct world_clock *t = arg;
+	for (unsigned ms = 0; !t->done; ms += 5) {
+		if (ms >= t->first_ms)
+			*t->first = 1;
+		if (ms >= t->then_ms) {
+			*t->then = 1;
+			t->fired = true;
+		}
+		nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
+	}
+	return NULL;
+}
+
+CUresult world_launch(struct exec_module *m, const char *kernel, struct launch_opt o, const void *args, size_t size,
+		      struct world_clock *t)
+{
+	static volatile uint32_t cancel;
+	cancel = 0;
+	o.cancel = t->then = &cancel;
+	if (!t->first)
+		t->first = &cancel;
+	t->done = t->fired = false;
+	pthread_create(&t->thread, NULL, tick, t);
+	CUresult r = launch(m, kernel, o, args, size);
+	t->done = true;
+	pthread_join(t->thread, NULL);
+	return r;
+}
