@@ -127,7 +127,7 @@ static void modules(void)
 	OK(cuFuncGetAttribute(&attribute, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, kernel("shared")));
 	EXPECT(attribute == 1024);
 	OK(cuFuncGetAttribute(&attribute, CU_FUNC_ATTRIBUTE_PTX_VERSION, f));
-	EXPECT(attribute == 80);
+	EXPECT(attribute == 90);
 	unsigned count;
 	OK(cuModuleGetFunctionCount(&count, module));
 	EXPECT(count == 8);
@@ -139,7 +139,9 @@ static void modules(void)
 		options, values));
 	EXPECT(strstr(log, "line 4") && (size_t)values[1] > 10 && (size_t)values[1] < sizeof log);
 	OK(cuModuleUnload(module));
+#ifdef SOFT_DIRECT /* a real driver may crash on a stale handle */
 	GIVES(CUDA_ERROR_INVALID_HANDLE, cuLaunchKernel((CUfunction)&count, 1, 1, 1, 1, 1, 1, 0, NULL, NULL, NULL));
+#endif
 }
 
 static void libraries(void)

@@ -58,7 +58,9 @@ static void contexts(void)
 	OK(cuCtxDestroy(b));
 	OK(cuCtxGetCurrent(&now));
 	EXPECT(now == NULL);
+#ifdef SOFT_DIRECT /* a real driver may crash on a stale handle */
 	GIVES(CUDA_ERROR_INVALID_CONTEXT, cuCtxDestroy(b));
+#endif
 	OK(cuCtxSetCurrent(a));
 	size_t limit;
 	OK(cuCtxGetLimit(&limit, CU_LIMIT_STACK_SIZE));

@@ -387,6 +387,92 @@ static void threads(void)
 	}
 }
 
+/* --- everything at once ---
+ *
+ * Threads create and destroy streams, events, allocations and mappings, order their streams after each other through shared
+ * events, and check what they wrote. */
+
+enum { RACERS = 6, ROUNDS = 120, GRANULE = 2 << 20 };
+
+static CUevent shared_events[RACERS];
+
+static void add_one(void *data)
+{
+	__atomic_fetch_add((int *)data, 1, __ATOMIC_RELAXED);
+}
+
+static int mapping_round(uint32_t value, CUstream s)
+{
+	CUmemAllocationProp prop = { .type = CU_MEM_ALLOCATION_TYPE_PINNED,
+		.location = { .type = CU_MEM_LOCATION_TYPE_DEVICE, .id = 0 } };
+	CUmemAccessDesc rw = { .location = prop.location, .flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE };
+	CUmemGenericAllocationHandle h;
+	CUdeviceptr w;
+	uint32_t out = 0;
+	if (cuMemAddressReserve(&w, 4 * GRANULE, 0, 0, 0) || cuMemCreate(&h, GRANULE, &prop, 0) ||
+			cuMemMap(w + GRANULE, GRANULE, 0, h, 0) || cuMemSetAccess(w + GRANULE, GRANULE, &rw, 1))
+		return 1;
+	if (cuMemsetD32Async(w + GRANULE + 4096, value, 64, s) || cuMemcpyDtoHAsync(&out, w + GRANULE + 4100, 4, s))
+		return 2;
+	if (cuStreamSynchronize(s) || out != value || cuMemUnmap(w + GRANULE, GRANULE) || cuMemRelease(h))
+		return 3;
+	return cuMemAddressFree(w, 4 * GRANULE) ? 4 : 0;
+}
+
+static void *racer(void *arg)
+{
+	struct hammer *h = arg;
+	static const char *const steps[] = { "", "map", "copy", "unmap", "address" };
+	h->error = "context";
+	if (cuCtxSetCurrent(h->c))
+		return NULL;
+	for (uint32_t i = 0; i < ROUNDS; i++) {
+		CUstream s;
+		CUevent e;
+		int count = 0, step;
+		h->error = "round";
+		if (cuStreamCreate(&s, i & 1 ? CU_STREAM_NON_BLOCKING : 0) || cuEventCreate(&e, CU_EVENT_DISABLE_TIMING) ||
+				cuStreamWaitEvent(s, shared_events[(h->id + i) % RACERS], 0) || cuLaunchHostFunc(s, add_one, &count) ||
+				cuEventRecord(shared_events[h->id], s) || cuEventRecord(e, s))
+			return NULL;
+		step = mapping_round(i * 64 + (uint32_t)h->id, s);
+		h->error = steps[step];
+		if (step)
+			return NULL;
+		h->error = "host function";
+		if (cuLaunchHostFunc(s, add_one, &count) || cuStreamDestroy(s) || cuEventSynchronize(e) || cuEventDestroy(e) ||
+				__atomic_load_n(&count, __ATOMIC_RELAXED) < 1)
+			return NULL;
+		h->error = "synchronize";
+		if (cuCtxSynchronize() || __atomic_load_n(&count, __ATOMIC_RELAXED) != 2)
+			return NULL;
+	}
+	h->error = NULL;
+	return NULL;
+}
+
+static void race(void)
+{
+	CUcontext c = start();
+	pthread_t t[RACERS];
+	struct hammer h[RACERS];
+	size_t before, after, total;
+	OK(cuMemGetInfo(&before, &total));
+	for (int i = 0; i < RACERS; i++)
+		OK(cuEventCreate(&shared_events[i], CU_EVENT_DISABLE_TIMING));
+	for (int i = 0; i < RACERS; i++) {
+		h[i] = (struct hammer){ c, i, NULL };
+		pthread_create(&t[i], NULL, racer, &h[i]);
+	}
+	for (int i = 0; i < RACERS; i++) {
+		pthread_join(t[i], NULL);
+		if (h[i].error)
+			FAIL("thread %d: %s", i, h[i].error);
+	}
+	OK(cuMemGetInfo(&after, &total));
+	EXPECT(before == after);
+}
+
 static const struct test_case cases[] = {
 	{ "host_runs_on", host_runs_on }, { "events", events }, { "elapsed_time_is_real", elapsed_time_is_real },
 	{ "legacy_stream_orders", legacy_stream_orders },
@@ -396,7 +482,7 @@ static const struct test_case cases[] = {
 #ifdef SOFT_DIRECT
 	{ "write_wakes_futex", write_wakes_futex }, { "per_thread_streams_end", per_thread_streams_end },
 #endif
-	{ "many_streams", many_streams }, { "threads", threads },
+	{ "many_streams", many_streams }, { "threads", threads }, { "race", race },
 };
 
 MAIN(cases)

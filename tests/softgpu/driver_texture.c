@@ -39,7 +39,9 @@ static void array_copies(void)
 	GIVES(CUDA_ERROR_INVALID_VALUE, cuArrayCreate(&bad, &d));
 	OK(cuArrayDestroy(a));
 	OK(cuArrayDestroy(b));
+#ifdef SOFT_DIRECT /* a real driver may crash on a stale handle */
 	GIVES(CUDA_ERROR_INVALID_HANDLE, cuArrayDestroy(a));
+#endif
 }
 
 static void volume(void)

@@ -55,7 +55,9 @@ static void window(void)
 	OK(cuMemGetInfo(&after, &total));
 	EXPECT(before == after);
 	GIVES(CUDA_ERROR_INVALID_VALUE, cuMemcpyDtoH(&x, w + 4 * G, 4));
+#ifdef SOFT_DIRECT /* a real driver may crash on a stale handle */
 	GIVES(CUDA_ERROR_INVALID_VALUE, cuMemRelease(h));
+#endif
 	OK(cuMemAddressFree(w, WINDOW_SIZE));
 }
 

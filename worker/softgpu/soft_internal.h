@@ -306,6 +306,7 @@ struct soft_module {
 	struct exec_module *exec;
 	struct soft_func *funcs;
 	struct soft_module *next;        /* of all modules */
+	int virtual_arch;                /* of .target */
 	bool unloaded;
 };
 

@@ -216,6 +216,7 @@ static CUresult load(struct soft_ctx *c, const void *image, const struct jit *j,
 	soft_lock();
 	m->exec = exec;
 	m->ctx = c;
+	m->virtual_arch = (int)ptx->target_sm;
 	soft_obj_init(&m->obj, SOFT_MODULE, module_free);
 	mark_managed(ptx, exec);
 	if (c) {
@@ -474,7 +475,7 @@ static CUresult get_attribute(const struct soft_func *f, CUfunction_attribute a,
 		[CU_FUNC_ATTRIBUTE_CONST_SIZE_BYTES] = (int)k->const_bytes,
 		[CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES] = (int)k->local_bytes,
 		[CU_FUNC_ATTRIBUTE_NUM_REGS] = (int)k->num_regs,
-		[CU_FUNC_ATTRIBUTE_PTX_VERSION] = k->ptx_version,
+		[CU_FUNC_ATTRIBUTE_PTX_VERSION] = f->module->virtual_arch, /* the architecture, whatever its name says */
 		[CU_FUNC_ATTRIBUTE_BINARY_VERSION] = k->binary_version,
 		[CU_FUNC_ATTRIBUTE_CACHE_MODE_CA] = 0,
 		[CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES] = f->max_dynamic_shared,
