@@ -23,7 +23,7 @@ local function body(path, m)
 	local out, gates = {}, {}
 	for line in f:lines() do
 		local l = line:gsub("//.*$", "")
-		local name = l:match("^%.visible %.func.-(gate_[%w_]+)%(") or l:match("^%.visible %.func.-%)%s*(gate_[%w_]+)")
+		local name = l:match("^%.visible %.func.-(gate_[%w_]+)%(")
 		if name then gates[name] = true end
 		local skip = l:match("^%s*$") or l:match("^%.extern %.const .*ag_desc")
 		for _, d in ipairs { "version", "target", "address_size" } do skip = skip or l:match("^%." .. d) end

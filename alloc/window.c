@@ -204,7 +204,8 @@ static int drop_from(struct window *w, uint64_t addr)
 static int add_region(struct window *w, uint64_t a, uint64_t b, uint64_t host, int *fd)
 {
 	uint64_t top = b - host;
-	uint64_t each = (b - w->base) / 32 < HOST_PIECE_MAX ? (b - w->base) / 32 : HOST_PIECE_MAX;
+	uint64_t span = a == w->base ? b - a : (b - w->base) / 2; /* of the region, slack included */
+	uint64_t each = span / 32 < HOST_PIECE_MAX ? span / 32 : HOST_PIECE_MAX;
 	uint64_t floor = b - HOST_PIECES * each;
 	uint64_t main_end = top;
 

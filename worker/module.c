@@ -29,6 +29,8 @@ const struct prepared *module_prepared(const struct module *m) { return m->v[0].
 
 static void variant_free(struct session *s, struct variant *v)
 {
+	if (v->own_bank && v->bank)
+		s->d->cuMemFree_v2(v->bank);
 	if (v->mod)
 		s->d->cuModuleUnload(v->mod);
 	free(v->fn);
@@ -116,17 +118,26 @@ static CUresult load_functions(struct session *s, struct variant *v)
 	return CUDA_SUCCESS;
 }
 
+/* A symbol that no kernel uses is not in the loaded module: then there is no descriptor to write, and the constants
+ * live in memory of ours. */
 static CUresult load_symbols(struct session *s, struct variant *v)
 {
+	uint64_t bytes = v->p->result.const_bytes;
 	size_t n = 0;
 	CUresult r = s->d->cuModuleGetGlobal_v2(&v->desc, &n, v->mod, "ag_desc");
 
-	if (r == CUDA_SUCCESS && n < sizeof(struct guard_desc))
-		r = CUDA_ERROR_INVALID_IMAGE;
-	if (r || !v->p->result.const_bytes)
-		return r;
+	if (r == CUDA_ERROR_NOT_FOUND)
+		v->desc = 0;
+	else if (r || n < sizeof(struct guard_desc))
+		return r ? r : CUDA_ERROR_INVALID_IMAGE;
+	if (!bytes)
+		return CUDA_SUCCESS;
 	r = s->d->cuModuleGetGlobal_v2(&v->bank, &n, v->mod, "ag_const");
-	return r ? r : n < v->p->result.const_bytes ? CUDA_ERROR_INVALID_IMAGE : CUDA_SUCCESS;
+	if (r == CUDA_ERROR_NOT_FOUND) {
+		v->own_bank = true;
+		return s->d->cuMemAlloc_v2(&v->bank, bytes);
+	}
+	return r ? r : n < bytes ? CUDA_ERROR_INVALID_IMAGE : CUDA_SUCCESS;
 }
 
 static CUresult variant_make(struct session *s, struct module *m, bool wide)
@@ -181,7 +192,7 @@ static CUresult write_descriptor(struct session *s, struct module *m, struct var
 	struct guard_desc desc = descriptor(s, m);
 	CUresult r = session_loader(s);
 
-	if (!r)
+	if (!r && v->desc)
 		r = s->d->cuMemcpyHtoDAsync_v2(v->desc, &desc, sizeof desc, s->loader);
 	if (!r)
 		r = s->d->cuStreamSynchronize(s->loader);

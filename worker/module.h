@@ -15,6 +15,7 @@ struct variant {
 	CUmodule mod;
 	CUfunction *fn;         /* by position in result.kernels */
 	CUdeviceptr desc, bank; /* ag_desc, ag_const (0: none) */
+	bool own_bank;          /* bank is an allocation of ours, not the module's */
 	uint64_t extent;        /* what the descriptor says */
 };
 

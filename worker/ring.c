@@ -82,29 +82,35 @@ static bool anything(const struct ring *r)
 	return atomic_load_explicit(&r->shm->head, memory_order_seq_cst) != r->tail;
 }
 
-/* Spinning pays while messages follow each other closely: its length doubles when it was enough and halves when it was
- * not. */
+/* How long to spin follows how long the last waits were: twice that while it stays below spin_max, else shorter each time. */
+static void adapt(struct ring *r, uint64_t waited)
+{
+	uint64_t want = waited < r->spin_max ? 2 * waited : r->spin_ns / 2;
+
+	if (want > r->spin_max)
+		want = r->spin_max;
+	r->spin_ns = want > SPIN_MIN_NS ? (uint32_t)want : SPIN_MIN_NS;
+}
+
 bool ring_wait(struct ring *r, unsigned timeout_ms, const _Atomic int *stop)
 {
 	if (anything(r))
 		return true;
-	uint64_t end = now_ns() + r->spin_ns;
+	uint64_t start = now_ns(), end = start + r->spin_ns;
 	do {
 		for (int i = 0; i < 32; i++) {
-			if (anything(r)) {
-				r->spin_ns = r->spin_ns * 2 < r->spin_max ? r->spin_ns * 2 : r->spin_max;
+			if (anything(r))
 				return true;
-			}
 			__builtin_ia32_pause();
 		}
 	} while (!*stop && now_ns() < end);
-	r->spin_ns = r->spin_ns / 2 > SPIN_MIN_NS ? r->spin_ns / 2 : SPIN_MIN_NS;
 
 	struct timespec t = { timeout_ms / 1000, (long)(timeout_ms % 1000) * 1000000 };
 	atomic_store_explicit(&r->shm->doorbell, 1, memory_order_seq_cst);
 	if (!anything(r) && !*stop)
 		futex(&r->shm->doorbell, FUTEX_WAIT, 1, &t);
 	atomic_store_explicit(&r->shm->doorbell, 0, memory_order_relaxed);
+	adapt(r, now_ns() - start);
 	return anything(r);
 }
 

@@ -162,7 +162,7 @@ static bool make_segment(struct session *s)
 	s->ring.bytes = AG_RING_BYTES;
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	s->ring.spin_ns = 20000;
-	s->ring.spin_max = cores >= 8 ? 200000 : cores > 2 ? 50000 : 10000;
+	s->ring.spin_max = cores >= 8 ? 1000000 : cores > 2 ? 50000 : 10000;
 	return true;
 }
 

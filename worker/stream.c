@@ -217,9 +217,15 @@ CUresult stream_order(struct session *s, struct stream *st)
 CUresult stream_join(struct session *s, CUstream *out)
 {
 	struct stream *busy = NULL;
-	unsigned n = 0;
+	unsigned n = 0, active = 0;
 
 	for (struct stream *st = s->st.all; st; st = st->next) {
+		if (!st->active || st->capturing)
+			continue;
+		busy = st;
+		active++;
+	}
+	for (struct stream *st = active > 1 ? s->st.all : NULL; st; st = st->next) {
 		if (!st->active || st->capturing)
 			continue;
 		CUresult r = s->d->cuStreamQuery(st->real);
@@ -233,7 +239,7 @@ CUresult stream_join(struct session *s, CUstream *out)
 		n++;
 	}
 	if (n <= 1) {
-		*out = busy ? busy->real : s->st.legacy.real;
+		*out = busy && busy->active ? busy->real : s->st.legacy.real;
 		return CUDA_SUCCESS;
 	}
 	if (!s->st.join) {

@@ -354,6 +354,11 @@ static const char *grants(void)
 	EXPECT(window_grant(w, UINT64_MAX, false, idle, &busy, &b, &nb, NULL) == CUDA_ERROR_OUT_OF_MEMORY);
 	EXPECT(window_grant(w, 0, false, idle, &busy, &b, &nb, NULL) == CUDA_ERROR_INVALID_VALUE);
 	EXPECT(window_extent(w) == AG_EXTENT_MIN && !whole(w));
+	for (uint64_t n = 1; n < 32; n += 5) {
+		EXPECT(window_grant(w, n * GIB, false, idle, &busy, &b, &nb, NULL) == 0 && nb == n * GIB && !whole(w));
+		EXPECT(window_covers(w, b, nb) && window_giveback(w, b, nb, idle, &busy) == 0 &&
+		       !window_covers(w, b, nb));
+	}
 	window_close(w);
 	EXPECT(!f.broken && f.n == 0 && f.live_handles == 0);
 	return NULL;

@@ -159,7 +159,8 @@ static const char *changing(void)
 	shm->head = AG_RING_BYTES;
 	stop = 0;
 	pthread_create(&t, NULL, change, NULL);
-	for (unsigned i = 0; i < 200000 && !bad; i++) {
+	time_t end = time(NULL) + 5;
+	for (unsigned i = 0; (i < 200000 || taken < 100) && !bad && time(NULL) < end; i++) {
 		ring.tail = 0;
 		if (next() != RING_MESSAGE)
 			continue;
