@@ -63,7 +63,7 @@ build/tests/worker_load: tests/worker/load.cu
 build/tests/worker_growth: tests/worker/growth.cu
 build/tests/worker_load build/tests/worker_growth: $(LINK_LIBS) | build/bin/agileos
 	@mkdir -p $(@D)
-	$(NVCC) -std=c++17 -O1 -o $@ $< -Lbuild/lib
+	$(NVCC) -std=c++17 -O1 -o $@ $(filter %.cu,$^) -Lbuild/lib
 tests/worker/failure_test.sh: build/tests/worker_load build/bin/agileos
 tests/worker/growth_test.sh: build/tests/worker_growth build/bin/agileos
 TESTS += tests/worker/failure_test.sh tests/worker/growth_test.sh
