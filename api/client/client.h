@@ -71,6 +71,7 @@ CUresult agc_wait_word(const volatile uint64_t *word,
 		       uint64_t value); /* spin, then futex; ends when the session ends */
 CUresult agc_sync_stream(ag_id wire_stream);
 CUresult agc_sync_all(void);
+void agc_look(void);                     /* notes what is over already, on all streams; waits 20 ms at most */
 CUresult agc_fault_status(void); /* sticky fault of this session (asks the worker when the fault word is set) */
 void agc_printf_drain(void);
 

@@ -28,6 +28,32 @@ static bool extent_of(const struct side *e, const struct shape *n, uint64_t *byt
 	       !__builtin_add_overflow(*bytes, n->width, bytes);
 }
 
+/* An array's size in bytes of a row, rows and slices.  It never changes and an id is never given twice, so each thread
+ * keeps what it learned of the last few arrays instead of asking the worker at every copy. */
+static CUresult array_size(CUarray array, struct shape *size)
+{
+	static __thread struct { CUarray array; struct shape size; } known[4];
+	static const uint8_t bytes[] = { [CU_AD_FORMAT_UNSIGNED_INT8] = 1, [CU_AD_FORMAT_UNSIGNED_INT16] = 2,
+		[CU_AD_FORMAT_UNSIGNED_INT32] = 4, [CU_AD_FORMAT_SIGNED_INT8] = 1, [CU_AD_FORMAT_SIGNED_INT16] = 2,
+		[CU_AD_FORMAT_SIGNED_INT32] = 4, [CU_AD_FORMAT_HALF] = 2, [CU_AD_FORMAT_FLOAT] = 4 };
+	unsigned slot = (unsigned)(agc_id(array) % 4);
+	if (known[slot].array != array) {
+		CUDA_ARRAY3D_DESCRIPTOR d;
+		CUresult r = call_cuArray3DGetDescriptor_v2(&d, array);
+		if (r)
+			return r;
+		/* Packed formats have no plain element: the driver judges their copies. */
+		unsigned element = (unsigned)d.Format < sizeof bytes ? bytes[d.Format] : 0;
+		known[slot].array = array;
+		known[slot].size = !element ? (struct shape){ UINT64_MAX, UINT64_MAX, UINT64_MAX } :
+			(struct shape){ d.Width * d.NumChannels * element, d.Height ? d.Height : 1, d.Depth ? d.Depth : 1 };
+	}
+	*size = known[slot].size;
+	return CUDA_SUCCESS;
+}
+
+static bool beyond(uint64_t at, uint64_t n, uint64_t size) { return at > size || n > size - at; }
+
 static CUresult side_of(struct side *e, CUmemorytype type, const void *host, CUdeviceptr dev, CUarray array, size_t x,
 			size_t y, size_t z, size_t lod, size_t pitch, size_t height, const struct shape *n)
 {
@@ -38,7 +64,12 @@ static CUresult side_of(struct side *e, CUmemorytype type, const void *host, CUd
 		agc_id_state(AG_K_ARRAY, array, &valid);
 		e->array = agc_id(array);
 		e->end.kind = AGC_E_ARRAY;
-		return valid ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+		struct shape size;
+		CUresult r = valid ? array_size(array, &size) : CUDA_ERROR_INVALID_HANDLE;
+		if (r == CUDA_SUCCESS && lod == 0 &&
+		    (beyond(x, n->width, size.width) || beyond(y, n->rows, size.rows) || beyond(z, n->depth, size.depth)))
+			r = CUDA_ERROR_INVALID_VALUE;
+		return r;
 	}
 	if (type != CU_MEMORYTYPE_HOST && type != CU_MEMORYTYPE_DEVICE && type != CU_MEMORYTYPE_UNIFIED)
 		return CUDA_ERROR_INVALID_VALUE;

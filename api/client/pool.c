@@ -218,6 +218,7 @@ CUresult call_cuMemPoolTrimTo(CUmemoryPool h, size_t keep)
 	POOL(p, h);
 	(void)p;
 	(void)keep;                      /* a lower bound: nothing is kept that could go */
+	agc_look();
 	agc_pools_flush(true);
 	return CUDA_SUCCESS;
 }
@@ -249,6 +250,7 @@ CUresult call_cuMemPoolGetAttribute(CUmemoryPool h, CUmemPool_attribute a, void 
 	POOL(p, h);
 	if (!value)
 		return CUDA_ERROR_INVALID_VALUE;
+	account(p, 0);                   /* blocks that waited may have gone since */
 	switch (a) {
 	case CU_MEMPOOL_ATTR_REUSE_FOLLOW_EVENT_DEPENDENCIES:   *(int *)value = p->reuse[0]; break;
 	case CU_MEMPOOL_ATTR_REUSE_ALLOW_OPPORTUNISTIC:         *(int *)value = p->reuse[1]; break;

@@ -12,6 +12,7 @@
 
 #define SETTLE_NS     20000u
 #define SETTLE_MAX_NS 2000000u
+#define LOOK_MAX_NS   20000000u
 
 struct agc_stream agc_legacy = { .stage.lock = PTHREAD_MUTEX_INITIALIZER };
 static volatile uint64_t *all_word;              /* everything the session submitted */
@@ -266,6 +267,19 @@ CUresult agc_sync_all(void)
 			agc_note_completed(number);
 	}
 	return agc_sync_point(r ? r : posted);
+}
+
+void agc_look(void)
+{
+	uint64_t number = 0;
+	if (atomic_load_explicit(&agc_s.completed, memory_order_relaxed) >= agc_submitted() ||
+	    signal_post(0, all_word, true, &all_signalled, &number) != CUDA_SUCCESS)
+		return;
+	/* Naps, not spins: softgpu and the worker may need this very core. */
+	for (uint64_t end = agc_now_ns() + LOOK_MAX_NS; *all_word < number && agc_now_ns() < end;)
+		nanosleep(&(struct timespec){ .tv_nsec = 50000 }, NULL);
+	if (*all_word >= number)
+		agc_note_completed(number);
 }
 
 /* --- the functions ------------------------------------------------------------------------------------------------ */
