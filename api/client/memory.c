@@ -14,6 +14,7 @@
 #define STEP_MIN   (32 * MIB)
 #define STEP_MAX   (1024 * MIB)
 #define HOST_STEP  (32 * MIB)
+#define HOST_STEP_MAX (512 * MIB)
 #define TRIM_FREE  (512 * MIB)
 #define TRIM_KEEP  (64 * MIB)
 #define TRIM_NS    200000000ull      /* no giving back within this time of a grant */
@@ -101,10 +102,16 @@ static uint64_t round_up(uint64_t n, uint64_t to)
 	return n > UINT64_MAX - to ? UINT64_MAX / to * to : (n + to - 1) / to * to;
 }
 
+/* By half of what there is, so that chunks stay few; host memory is pinned when it is granted, so not by more. */
 static CUresult grow_host(uint64_t need)
 {
 	struct rep_grant rep;
-	CUresult r = grant(round_up(need, HOST_STEP), true, &rep);
+	uint64_t have = range_heap_total(host) / 2, step = have > HOST_STEP_MAX ? HOST_STEP_MAX : have;
+	need = round_up(need, HOST_STEP);
+	step = round_up(step, HOST_STEP);
+	CUresult r = grant(step > need ? step : need, true, &rep);
+	if (r == CUDA_ERROR_OUT_OF_MEMORY && step > need)
+		r = grant(need, true, &rep);
 	return r ? r : range_heap_add(host, rep.addr, rep.bytes) ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS;
 }
 
