@@ -1,6 +1,8 @@
-/* driver_nomem.c - softgpu when memory runs out: the Nth request of malloc, calloc, realloc or mmap fails, for every N of a
- * scenario.  Each call then succeeds or says CUDA_ERROR_OUT_OF_MEMORY, nothing is lost, and the scenario works afterwards.
+/* driver_nomem.c - softgpu when memory runs out: the Nth request of malloc, calloc, realloc, mmap or pthread_create fails, for
+ * every N of a scenario.  Each call then succeeds or says CUDA_ERROR_OUT_OF_MEMORY, nothing is lost, and the scenario works afterwards.
  * Linked with --wrap; softgpu only. */
+#include <errno.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include "direct.h"
 
@@ -8,6 +10,8 @@ void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t m);
 void *__real_realloc(void *p, size_t n);
 void *__real_mmap(void *p, size_t n, int prot, int flags, int fd, off_t off);
+int __real_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*f)(void *), void *arg);
+int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*f)(void *), void *arg);
 void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t n, size_t m);
 void *__wrap_realloc(void *p, size_t n);
@@ -39,6 +43,11 @@ void *__wrap_realloc(void *p, size_t n)
 void *__wrap_mmap(void *p, size_t n, int prot, int flags, int fd, off_t off)
 {
 	return fails() ? MAP_FAILED : __real_mmap(p, n, prot, flags, fd, off);
+}
+
+int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*f)(void *), void *arg)
+{
+	return fails() ? EAGAIN : __real_pthread_create(t, a, f, arg);
 }
 
 static int failures; /* calls that failed for want of memory in this run */

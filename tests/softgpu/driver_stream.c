@@ -473,6 +473,58 @@ static void race(void)
 	EXPECT(before == after);
 }
 
+#ifdef SOFT_DIRECT
+static volatile int over;
+
+static void *user_of_context(void *arg)
+{
+	uint32_t out[256];
+	while (!over) {
+		CUdeviceptr p;
+		CUstream s;
+		if (cuCtxSetCurrent(arg) || cuMemAlloc(&p, sizeof out))
+			continue;
+		if (!cuStreamCreate(&s, 0)) {
+			cuMemsetD32Async(p, 5, 256, s);
+			cuLaunchHostFunc(s, nothing, NULL);
+			cuMemcpyDtoHAsync(out, p, sizeof out, s);
+			cuStreamSynchronize(s);
+			cuStreamDestroy(s);
+		}
+		cuMemFree(p);
+	}
+	return NULL;
+}
+
+/* A worker resets its context while other threads are inside calls: they get errors, nothing else. */
+static void reset_under_load(void)
+{
+	CUcontext c = start(), again;
+	pthread_t t[4];
+	CUdeviceptr p;
+	for (int i = 0; i < 4; i++)
+		pthread_create(&t[i], NULL, user_of_context, c);
+	for (int i = 0; i < 30; i++) {
+		usleep(5000);
+		OK(cuDevicePrimaryCtxReset(0));
+		OK(cuDevicePrimaryCtxRetain(&again, 0));
+		EXPECT(again == c);
+	}
+	over = 1;
+	for (int i = 0; i < 4; i++)
+		pthread_join(t[i], NULL);
+	OK(cuDevicePrimaryCtxReset(0));
+	OK(cuDevicePrimaryCtxRetain(&c, 0));
+	OK(cuCtxSetCurrent(c));
+	size_t n, total;
+	OK(cuMemGetInfo(&n, &total));
+	EXPECT(n == total);
+	OK(cuMemAlloc(&p, 4096));
+	OK(cuMemsetD8(p, 1, 4096));
+	OK(cuCtxSynchronize());
+}
+#endif
+
 static const struct test_case cases[] = {
 	{ "host_runs_on", host_runs_on }, { "events", events }, { "elapsed_time_is_real", elapsed_time_is_real },
 	{ "legacy_stream_orders", legacy_stream_orders },
@@ -480,7 +532,8 @@ static const struct test_case cases[] = {
 	{ "per_thread_streams", per_thread_streams }, { "host_functions", host_functions },
 	{ "wait_conditions", wait_conditions },
 #ifdef SOFT_DIRECT
-	{ "write_wakes_futex", write_wakes_futex }, { "per_thread_streams_end", per_thread_streams_end },
+	{ "write_wakes_futex", write_wakes_futex }, { "reset_under_load", reset_under_load },
+	{ "per_thread_streams_end", per_thread_streams_end },
 #endif
 	{ "many_streams", many_streams }, { "threads", threads }, { "race", race },
 };

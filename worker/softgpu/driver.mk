@@ -29,7 +29,7 @@ $(foreach t,$(SOFT_DRV_TESTS),$(eval CFLAGS_tests_softgpu_$(t) := -DSOFT_DIRECT)
 $(patsubst %,build/obj/tests/softgpu/%.o,$(SOFT_DRV_TESTS)) \
 $(patsubst %,build/asan/obj/tests/softgpu/%.o,$(SOFT_DRV_TESTS)): | build/gen/soft_direct.h
 
-LDFLAGS_nomem := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=mmap
+LDFLAGS_nomem := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=mmap,--wrap=pthread_create
 SOFT_DRV_TEST_EXEC := $(sort $(wildcard worker/softgpu/exec_*.c))
 .SECONDARY: $(call objs,$(SOFT_DRV_TEST_EXEC)) $(call asan_objs,$(SOFT_DRV_TEST_EXEC)) \
 	$(patsubst %,build/obj/tests/softgpu/%.o,$(SOFT_DRV_TESTS)) $(patsubst %,build/asan/obj/tests/softgpu/%.o,$(SOFT_DRV_TESTS))

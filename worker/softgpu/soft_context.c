@@ -27,7 +27,8 @@ static void ctx_free(struct soft_obj *o)
 /* The current context, as long as it lives. */
 struct soft_ctx *soft_current(void)
 {
-	return depth ? soft_obj_find(SOFT_CTX, stack[depth - 1]) : NULL;
+	struct soft_ctx *c = depth ? soft_obj_find(SOFT_CTX, stack[depth - 1]) : NULL;
+	return c && !c->destroyed ? c : NULL;
 }
 
 CUresult soft_enter_sick(struct soft_ctx **ctx)
@@ -70,9 +71,12 @@ static CUresult ctx_new(struct soft_ctx *c, unsigned flags, unsigned api_version
 			free(c);
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	}
+	/* Threads that still wait for the primary context's former life give back their references to this one. */
+	unsigned stale = c == &primary_object ? c->obj.refs : 0;
 	memset(c, 0, sizeof *c);
 	c->heap = heap;
 	soft_obj_init(&c->obj, SOFT_CTX, ctx_free);
+	c->obj.refs += stale;
 	c->flags = flags;
 	c->api_version = api_version;
 	c->id = soft_next_id();
@@ -450,7 +454,7 @@ static CUresult enter_named(CUcontext ctx, struct soft_ctx **c)
 	if (r)
 		return r;
 	*c = soft_obj_find(SOFT_CTX, ctx);
-	return *c ? CUDA_SUCCESS : soft_leave(CUDA_ERROR_INVALID_CONTEXT);
+	return *c && !(*c)->destroyed ? CUDA_SUCCESS : soft_leave(CUDA_ERROR_INVALID_CONTEXT);
 }
 
 CUresult soft_cuCtxGetDevice_v2(CUdevice *dev, CUcontext ctx)

@@ -56,7 +56,7 @@ static CUresult enter_event(CUevent h, struct soft_event **e)
 	if (r)
 		return r;
 	*e = soft_obj_find(SOFT_EVENT, h);
-	if (!*e)
+	if (!*e || (*e)->ctx->destroyed)
 		return soft_leave(CUDA_ERROR_INVALID_HANDLE);
 	return (*e)->ctx->error ? soft_leave((*e)->ctx->error) : CUDA_SUCCESS;
 }

@@ -74,6 +74,8 @@ static CUresult pool_alloc(struct soft_pool *p, struct soft_ctx *c, size_t size,
 	CUresult e = soft_heap_alloc(p->heap, size, 0, SOFT_R_POOL, c, &r);
 	if (e == CUDA_ERROR_OUT_OF_MEMORY) { /* queued frees, and blocks that pools keep */
 		e = soft_ctx_sync(c);
+		if (!e && c->destroyed)
+			e = CUDA_ERROR_CONTEXT_IS_DESTROYED;
 		for (struct soft_pool *q = pools; q && !e; q = q->next)
 			soft_heap_trim(q->heap, 0);
 		if (!e)

@@ -424,7 +424,7 @@ CUresult soft_enter_stream(CUstream h, struct soft_stream **s)
 		return r;
 	r = soft_stream_get(c, h, s);
 	if (!r)
-		r = (*s)->ctx->error;
+		r = (*s)->ctx->destroyed ? CUDA_ERROR_CONTEXT_IS_DESTROYED : (*s)->ctx->error;
 	return r ? soft_leave(r) : CUDA_SUCCESS;
 }
 
