@@ -114,6 +114,7 @@ static struct cta *cta_new(struct grid *g)
 		w->local = c->local + (size_t)i * WARP * g->local_stride;
 		for (uint32_t l = 0; l < WARP; l++) {
 			uint32_t t = i * WARP + l;
+			w->lane_off[l] = (uint64_t)l * g->local_stride;
 			w->tid[0][l] = t % g->l->block[0];
 			w->tid[1][l] = t / g->l->block[0] % g->l->block[1];
 			w->tid[2][l] = t / g->l->block[0] / g->l->block[1];

@@ -158,6 +158,7 @@ struct warp {
 	const struct op *mem_op;     /* the access under way, for faults */
 	uint32_t mem_mask, mem_size;
 	uint64_t ptr[WARP] __attribute__((aligned(64)));   /* host addresses of the access under way */
+	uint64_t lane_off[WARP] __attribute__((aligned(64)));     /* of each lane's local memory from `local` */
 	uint32_t tid[3][WARP] __attribute__((aligned(64)));
 	uint32_t sync_mm[WARP];
 	uint64_t x[WARP] __attribute__((aligned(64)));
