@@ -12,9 +12,9 @@ uint64_t fuzz_seed;
 
 uint32_t fuzz_rnd(uint32_t n)
 {
-	fuzz_seed ^= state << 13;
-	fuzz_seed ^= state >> 7;
-	fuzz_seed ^= state << 17;
+	fuzz_seed ^= fuzz_seed << 13;
+	fuzz_seed ^= fuzz_seed >> 7;
+	fuzz_seed ^= fuzz_seed << 17;
 	return (uint32_t)(fuzz_seed >> 33) % n;
 }
 
