@@ -1,5 +1,5 @@
-/* exec_fuzz.c - mutated PTX on softgpu's processor: whatever the parser accepts must load or be refused, and run, fault or
- * be cancelled, without harm to the process.  Meant for the sanitizers.  Arguments: iterations, seed. */
+/* exec_fuzz.c - mutated PTX on softgpu's processor: whatever the parser accepts must load or be refused, and run,
+ * fault or be cancelled, without harm to the process.  Meant for the sanitizers.  Arguments: iterations, seed. */
 #include <ctype.h>
 #include <pthread.h>
 #include <time.h>
@@ -12,11 +12,13 @@ static uint32_t next(uint32_t n)
 	return (uint32_t)(state >> 33) % n;
 }
 
-static const char *const words[] = { ".u8", ".s8", ".u16", ".s16", ".u32", ".s32", ".u64", ".s64", ".b8", ".b16", ".b32", ".b64",
-	".b128", ".f16", ".f16x2", ".bf16", ".f32", ".f64", ".pred", ".v2", ".v4", ".global", ".shared", ".local", ".const",
+static const char *const words[] = { ".u8", ".s8", ".u16", ".s16", ".u32", ".s32", ".u64", ".s64", ".b8", ".b16",
+	".b32", ".b64",
+	".b128", ".f16", ".f16x2", ".bf16", ".f32", ".f64", ".pred", ".v2", ".v4", ".global", ".shared", ".local",
+	".const",
 	".param", ".sat", ".ftz", ".rz", ".rn", ".cc", ".hi", ".lo", ".wide", "-1", "0", "1", "31", "4294967295",
-	"18446744073709551615", "9223372036854775807", "0x80000000", "4096", "%r1", "%rd1", "%rd2", "%f1", "%p1", "%rs1", "%h1",
-	"{%r1, %r2}", "_", "!%p1", "0f7f800000", "%tid.x", "ret;", "exit;", "bar.sync 0;", "trap;" };
+	"18446744073709551615", "9223372036854775807", "0x80000000", "4096", "%r1", "%rd1", "%rd2", "%f1", "%p1",
+	"%rs1", "%h1", "{%r1, %r2}", "_", "!%p1", "0f7f800000", "%tid.x", "ret;", "exit;", "bar.sync 0;", "trap;" };
 
 /* Where the k-th word begins, counting from a random place. */
 static char *some_word(char *text, size_t len)
@@ -114,7 +116,8 @@ static void one(const char *seed, void *memory)
 
 int main(int argc, char **argv)
 {
-	static const char *const seeds[] = { "build/tests/softgpu/exec_kernels.ptx", "build/tests/softgpu/exec_matrix_kernels.ptx" };
+	static const char *const seeds[] = { "build/tests/softgpu/exec_kernels.ptx",
+		"build/tests/softgpu/exec_matrix_kernels.ptx" };
 	int n = argc > 1 ? atoi(argv[1]) : 300;
 	const char *text[2];
 	void *memory = DEV(uint8_t, 1 << 16);

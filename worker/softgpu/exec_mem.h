@@ -38,7 +38,8 @@ static inline bool shared32(struct warp *w, const struct op *o, uint32_t m, uint
 static inline bool windowed(struct warp *w, const struct op *o, uint32_t m, uint64_t size)
 {
 	bool local = o->y >= MC_LOCAL32, wide = o->y & 1;
-	uint64_t base = (uint64_t)(uintptr_t)(local ? w->local : w->cta->shared), off = (uint64_t)o->imm, over = 0, bits = 0;
+	uint64_t base = (uint64_t)(uintptr_t)(local ? w->local : w->cta->shared), off = (uint64_t)o->imm, over = 0,
+		bits = 0;
 	uint64_t lim = (local ? w->cta->local_stride : w->cta->shared_size) - size, *ptr = w->ptr;
 	const uint64_t *a = R64(w, o->a), *row = local ? w->lane_off : lane_zero;
 	const uint32_t *a32 = R32(w, o->a);

@@ -1,5 +1,5 @@
-/* exec_regs.c - lets virtual registers share storage: nvcc's PTX names a new register for every value, and a warp's frame
- * should fit the first cache.
+/* exec_regs.c - lets virtual registers share storage: nvcc's PTX names a new register for every value, and a warp's
+ * frame should fit the first cache.
  *
  * Classic: basic blocks, liveness by bit sets, one interval per register in text order, linear scan.  Liveness is a
  * thread's own; lanes never see each other's storage except in warp-synchronous ops, whose sources are live in every
@@ -295,8 +295,8 @@ static bool analyse(struct flow *f)
 	return true;
 }
 
-/* Gives every register of width[] bytes per lane (0: predicates, left alone) a slot among those of its width; counts[] are
- * the slots of widths 4, 8 and 16.  False: no sharing is possible, slots are not set. */
+/* Gives every register of width[] bytes per lane (0: predicates, left alone) a slot among those of its width;
+ * counts[] are the slots of widths 4, 8 and 16.  False: no sharing is possible, slots are not set. */
 bool share_registers(const struct ptx_func *pf, const uint8_t *width, uint32_t *slot, uint32_t counts[3])
 {
 	struct flow f = { .pf = pf };
