@@ -142,6 +142,8 @@ static pthread_mutex_t registered_lock = PTHREAD_MUTEX_INITIALIZER;
 /* The registration that holds addr, copied out. */
 static bool registered_find(uint64_t addr, struct registered *out)
 {
+	if (!__atomic_load_n(&all_registered, __ATOMIC_RELAXED))
+		return false;
 	pthread_mutex_lock(&registered_lock);
 	struct registered *e = all_registered;
 	while (e && addr - e->addr >= e->bytes)
@@ -307,25 +309,32 @@ static CUresult of_registered(const struct registered *e, uint64_t p, CUpointer_
 	return of_block(&b, p, a, v, size);
 }
 
-static CUresult attribute(uint64_t p, CUpointer_attribute a, union value *v, size_t *size)
+/* What is known of the memory at a pointer. */
+struct known { bool block, host; struct agc_block b; struct registered r; };
+
+static void look_up(uint64_t p, struct known *k)
 {
-	struct agc_block b;
-	struct registered e;
-	if (agc_in_window((void *)(uintptr_t)p, 0) && agc_block_find(p, &b) && b.kind != AGC_B_PRIVATE)
-		return of_block(&b, p, a, v, size);
-	if (registered_find(p, &e))
-		return of_registered(&e, p, a, v, size);
-	return CUDA_ERROR_INVALID_VALUE;
+	k->block = agc_in_window((void *)(uintptr_t)p, 0) && agc_block_find(p, &k->b) && k->b.kind != AGC_B_PRIVATE;
+	k->host = !k->block && registered_find(p, &k->r);
+}
+
+static CUresult attribute(const struct known *k, uint64_t p, CUpointer_attribute a, union value *v, size_t *size)
+{
+	if (k->block)
+		return of_block(&k->b, p, a, v, size);
+	return k->host ? of_registered(&k->r, p, a, v, size) : CUDA_ERROR_INVALID_VALUE;
 }
 
 CUresult call_cuPointerGetAttribute(void *data, CUpointer_attribute a, CUdeviceptr p)
 {
+	struct known k;
 	union value v;
 	size_t size;
 	AGC_CURRENT();
 	if (!data)
 		return CUDA_ERROR_INVALID_VALUE;
-	CUresult r = attribute(p, a, &v, &size);
+	look_up(p, &k);
+	CUresult r = attribute(&k, p, a, &v, &size);
 	if (r == CUDA_SUCCESS)
 		memcpy(data, &v, size);
 	return r;
@@ -335,13 +344,15 @@ CUresult call_cuPointerGetAttribute(void *data, CUpointer_attribute a, CUdevicep
 CUresult call_cuPointerGetAttributes(unsigned n, CUpointer_attribute *attributes, void **data, CUdeviceptr p)
 {
 	struct agc_block none = { .ctx = NULL };
+	struct known k;
 	AGC_CURRENT();
 	if (!n || !attributes || !data)
 		return CUDA_ERROR_INVALID_VALUE;
+	look_up(p, &k);
 	for (unsigned i = 0; i < n; i++) {
 		union value v;
 		size_t size;
-		if (attribute(p, attributes[i], &v, &size) != CUDA_SUCCESS) {
+		if (attribute(&k, p, attributes[i], &v, &size) != CUDA_SUCCESS) {
 			CUresult known = of_block(&none, p, attributes[i], &v, &size);
 			if (known && attributes[i] != CU_POINTER_ATTRIBUTE_HOST_POINTER)
 				return CUDA_ERROR_INVALID_VALUE;
