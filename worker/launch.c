@@ -120,13 +120,14 @@ CUresult invoke_launch(struct session *s, const struct msg_launch *q, const void
 	}
 	void *extra[] = { CU_LAUNCH_PARAM_BUFFER_POINTER, params, CU_LAUNCH_PARAM_BUFFER_SIZE, &n,
 		          CU_LAUNCH_PARAM_END };
+	void **block = n ? extra : NULL;
 	uint32_t shared = shared_bytes(v, k, q->shared);
 	CUfunction f = v->fn[q->kernel];
 	if (q->flags || q->cluster[0])
-		r = launch_ex(s, f, q, shared, st->real, extra);
+		r = launch_ex(s, f, q, shared, st->real, block);
 	else
 		r = s->d->cuLaunchKernel(f, q->grid[0], q->grid[1], q->grid[2], q->block[0], q->block[1], q->block[2],
-		                         shared, st->real, NULL, extra);
+		                         shared, st->real, NULL, block);
 	if (!r)
 		atomic_fetch_add_explicit(&s->launches, 1, memory_order_relaxed);
 	return r;

@@ -126,9 +126,7 @@ static CUresult load_symbols(struct session *s, struct variant *v)
 	size_t n = 0;
 	CUresult r = s->d->cuModuleGetGlobal_v2(&v->desc, &n, v->mod, "ag_desc");
 
-	if (r == CUDA_ERROR_NOT_FOUND)
-		v->desc = 0;
-	else if (r || n < sizeof(struct guard_desc))
+	if (r || n < sizeof(struct guard_desc))
 		return r ? r : CUDA_ERROR_INVALID_IMAGE;
 	if (!bytes)
 		return CUDA_SUCCESS;
@@ -192,7 +190,7 @@ static CUresult write_descriptor(struct session *s, struct module *m, struct var
 	struct guard_desc desc = descriptor(s, m);
 	CUresult r = session_loader(s);
 
-	if (!r && v->desc)
+	if (!r)
 		r = s->d->cuMemcpyHtoDAsync_v2(v->desc, &desc, sizeof desc, s->loader);
 	if (!r)
 		r = s->d->cuStreamSynchronize(s->loader);
