@@ -1,6 +1,7 @@
 # The link forms.  One set of objects; what differs is which names stay global.
-#   libcudart_static.a  the Runtime + the core      libcuda.a    the Driver + the core     (both may be linked: each keeps its core local,
-#   libcudart.so.13     the same, shared            libcuda.so.1 the same, shared           the first one asked serves the process)
+#   libcudart_static.a  the Runtime + the core      libcuda.a    the Driver + the core
+#   libcudart.so.13     the same, shared            libcuda.so.1 the same, shared
+# Any of them may be linked together: each keeps its core local, and the first one asked serves the process.
 # An archive holds one relocatable object with zstd and lz4 inside: a program needs libc, libpthread and libdl besides.
 RT_SRC := $(wildcard api/client/rt_*.c)
 CORE_OBJ = $(CLIENT_OBJ) $(call objs,$(filter-out build/gen/cuda_exports.c,$(GEN_CLIENT_SRC)))
@@ -29,9 +30,11 @@ build/lib/%.a:
 	@rm -f $@
 	$(AR) crs $@ $<
 
-# No libcuda.so beside libcuda.so.1: -lcuda takes the archive, and the program runs with no environment set; -l:libcuda.so.1 takes the other.
+# No libcuda.so beside libcuda.so.1: -lcuda takes the archive, and the program runs with no environment set;
+# -l:libcuda.so.1 takes the other.
 # nodelete: the core stays while any other copy may use its table.
-SHARED = $(CC) -shared -Wl,-soname,$(@F) -Wl,--version-script,$(filter %.map,$^) -Wl,-z,nodelete -Wl,-z,defs -Wl,-Bsymbolic -o $@ $(filter %.o,$^) -ldl -lpthread
+SHARED = $(CC) -shared -Wl,-soname,$(@F) -Wl,--version-script,$(filter %.map,$^) -Wl,-z,nodelete -Wl,-z,defs \
+	-Wl,-Bsymbolic -o $@ $(filter %.o,$^) -ldl -lpthread
 build/lib/libcuda.so.1: build/obj/link/cuda.o build/gen/libcuda.map
 	$(SHARED)
 build/lib/libcudart.so.13: build/obj/link/cudart.o build/gen/libcudart.map

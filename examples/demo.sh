@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# demo.sh: the main job. Two tenants, a protected service and a rogue in one CUDA context; twice on softgpu (guard off, guard on), once on a GPU.
+# demo.sh: the main job. Two tenants, a protected service and a rogue in one CUDA context; twice on softgpu (guard off,
+# guard on), once on a GPU.
 # Last line `demo: ok`, or the first thing that differs from what must be, and a non-zero exit.
 set -u
 cd "$(dirname "$0")/.."
@@ -57,7 +58,7 @@ world() {
 		result[$name.$target]=$(sed -n 's/.*result=\([^ ]*\).*/\1/p' <<<"$line")
 		[ -n "${got[$name.$target]}" ] || fail "$name: rogue said: $line"
 	done
-	# What the service holds now is its own business; what a second look by the rogue gives shows whether its write arrived.
+	# What the service holds now is its own business; a second look by the rogue shows whether its write arrived.
 	line=$($ex/rogue again "$vault" 2>/dev/null)
 	got[$name.again]=$(sed -n 's/.*read=\([^ ]*\).*/\1/p' <<<"$line")
 
@@ -100,7 +101,8 @@ say "what the rogue got"
 printf '%-6s %-10s %-20s %-26s %s\n' guard target "read" "CUDA told it" "victim afterwards"
 for w in $worlds; do
 	for t in neighbour service; do
-		victim=$([ $t = neighbour ] && { [ "${neighbour[$w]}" = 0 ] && echo correct || echo corrupted; } || echo "${service[$w]}")
+		victim=${service[$w]}
+		[ $t = service ] || victim=$([ "${neighbour[$w]}" = 0 ] && echo correct || echo corrupted)
 		printf '%-6s %-10s %-20s %-26s %s\n' $w $t "${got[$w.$t]}" "${result[$w.$t]}" "$victim"
 	done
 done
@@ -108,9 +110,11 @@ say "fault records"
 grep -E 'fault' "$dir/worker-on.log" || fail "no fault was recorded"
 
 if [ $gpu = 0 ]; then
-	[ "${got[off.neighbour]}" = $secret_of_neighbour ] || fail "guard off: the rogue should have read the neighbour's secret"
+	[ "${got[off.neighbour]}" = $secret_of_neighbour ] ||
+		fail "guard off: the rogue should have read the neighbour's secret"
 	[ "${neighbour[off]}" = 1 ] || fail "guard off: the rogue should have corrupted the neighbour"
-	[ "${got[off.again]}" = $overwritten ] || fail "guard off: the rogue should have overwritten the service's secret"
+	[ "${got[off.again]}" = $overwritten ] ||
+		fail "guard off: the rogue should have overwritten the service's secret"
 	[ "${service[off]}" = damaged ] || fail "guard off: the service should have noticed"
 fi
 [ "${got[on.neighbour]}" != $secret_of_neighbour ] || fail "the rogue read the neighbour's secret"

@@ -2,7 +2,7 @@
 EXAMPLES := heat2d neighbour rogue
 EXAMPLE_BINS := $(EXAMPLES:%=build/examples/%) build/examples/native_heat2d
 
-build/examples/heat2d build/examples/native_heat2d: examples/heat2d/heat2d.cu examples/heat2d/png.h adapters/ledger/ledger.cuh
+build/examples/heat2d build/examples/native_heat2d: $(wildcard examples/heat2d/*) adapters/ledger/ledger.cuh
 build/examples/neighbour: examples/tenants/neighbour.cu
 build/examples/rogue: examples/tenants/rogue.cu
 

@@ -28,7 +28,8 @@ local function run(path)
 	if bad_here > 0 then
 		for _, l in ipairs(tail) do print("  | " .. l) end
 	end
-	print(("%-4s %s (%d cases, %d s)"):format(bad_here == 0 and "pass" or "FAIL", path, ok_here + bad_here, os.time() - started))
+	print(("%-4s %s (%d cases, %d s)"):format(bad_here == 0 and "pass" or "FAIL", path, ok_here + bad_here,
+		os.time() - started))
 	io.stdout:flush()
 	passed, failed = passed + ok_here, failed + bad_here
 end

@@ -1,14 +1,15 @@
 #!/usr/bin/env lua5.4
 -- tidy.lua: style as a test.  One case per rule; a case names every place that breaks it.
 --   width      no line over 120 columns (a tab counts 8)
---   functions  no C function over 70 lines, but for tables of cases (three quarters of the lines are `case` or one-liners in a switch)
+--   functions  no C function over 70 lines, but for tables (half of the lines or more are cases or rows)
 --   files      no source over 1200 lines
 --   includes   the architecture's include rules (docs/ARCHITECTURE.md)
 --   words      no word that marks unfinished work, no path of one machine
 --   header     every C, Lua and CUDA source begins with a comment
 --   dead       no source that no makefile mentions
 local files = {}
-for f in io.popen("git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.lua' '*.mk' '*.def' '*.sh' Makefile .ci"):lines() do
+local kinds = "'*.c' '*.h' '*.cu' '*.cuh' '*.lua' '*.mk' '*.def' '*.sh' Makefile .ci"
+for f in io.popen("git ls-files " .. kinds):lines() do
 	if io.open(f) then files[#files + 1] = f end
 end
 
@@ -38,8 +39,8 @@ local rules = {
 }
 
 -- Spelled in pieces, or this file would complain of itself.
-local words = { "TO" .. "DO", "FIX" .. "ME", "XX" .. "X", "HA" .. "CK[^I]", "not imple" .. "mented", "unimple" .. "mented", "place" .. "holder",
-	"for n" .. "ow[^%w]", "/wo" .. "rk/", "/ro" .. "ot/", "bash_" .. "jobs" }
+local words = { "TO" .. "DO", "FIX" .. "ME", "XX" .. "X", "HA" .. "CK[^I]", "not imple" .. "mented",
+	"unimple" .. "mented", "place" .. "holder", "for n" .. "ow[^%w]", "/wo" .. "rk/", "/ro" .. "ot/", "bash_" .. "jobs" }
 
 local makefiles = {}
 for f in io.popen("git ls-files '*.mk' Makefile"):lines() do
@@ -70,17 +71,24 @@ for _, f in ipairs(files) do
 		if not first and line:match("%S") and not line:match("^#!") then first = line end
 		if columns(line) > 120 then complain("width", "%s:%d", f, n) end
 		for _, w in ipairs(words) do
-			if (line:gsub("XXX" .. "XXX", "") .. " "):find(w) and not f:match("^tests/tidy") then complain("words", "%s:%d: %s", f, n, line:match("^%s*(.-)%s*$"):sub(1, 60)) end
+			if (line:gsub("XXX" .. "XXX", "") .. " "):find(w) and not f:match("^tests/tidy") then
+				complain("words", "%s:%d: %s", f, n, line:match("^%s*(.-)%s*$"):sub(1, 60))
+			end
 		end
 		local inc = line:match('^%s*#%s*include%s+["<]([^">]+)[">]')
 		if inc then
 			for _, r in ipairs(rules) do
-				if f:match(r[1]) and inc:match(r[2]) then complain("includes", "%s:%d: %s (%s)", f, n, inc, r[3]) end
+				if f:match(r[1]) and inc:match(r[2]) then
+					complain("includes", "%s:%d: %s (%s)", f, n, inc, r[3])
+				end
 			end
 		end
 		if is_c then
 			if line == "{" then start, start_line, cases = n, n, 0 end
-			if start and (line:match("^%s*case ") or line:match("^%s*default:") or line:match("^%s*[A-Z][A-Z0-9_]*%(.*%)[;,]?$")) then cases = cases + 1 end
+			if start and (line:match("^%s*case ") or line:match("^%s*default:")
+			              or line:match("^%s*[A-Z][A-Z0-9_]*%(.*%)[;,]?$")) then
+				cases = cases + 1
+			end
 			if line == "}" and start then
 				local len = n - start - 1
 				if len > 70 and cases * 2 < len then complain("functions", "%s:%d: %d lines", f, start_line, len) end
@@ -89,7 +97,8 @@ for _, f in ipairs(files) do
 		end
 	end
 	if n > 1200 then complain("files", "%s: %d lines", f, n) end
-	if first and (is_c or f:match("%.lua$")) and not first:match("^/%*") and not first:match("^//") and not first:match("^%-%-") then complain("header", "%s", f) end
+	local commented = first and (first:match("^/%*") or first:match("^//") or first:match("^%-%-"))
+	if first and (is_c or f:match("%.lua$")) and not commented then complain("header", "%s", f) end
 	if f:match("%.c$") and not mentioned(f) then complain("dead", "%s", f) end
 end
 

@@ -1,8 +1,8 @@
 /* ledger.cuh - the ledger service's gates, as a program sees them.
  *
- * Under AgileOS a call of one of these functions goes through a gate to the protected service: the guard replaces the function by
- * the service's own code. Anywhere else the bodies below run and say that there is no ledger. The opaque asm keeps the
- * compiler from folding the calls away. */
+ * Under AgileOS a call of one of these functions goes through a gate to the protected service: the guard replaces the
+ * function by the service's own code. Anywhere else the bodies below run and say that there is no ledger. The opaque
+ * asm keeps the compiler from folding the calls away. */
 #ifndef LEDGER_CUH
 #define LEDGER_CUH
 

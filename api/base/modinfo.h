@@ -1,7 +1,8 @@
 /* modinfo.h - what module_prepare answers: kernels and symbols of a guarded module, as one block of bytes at msg.out.
  *
- * Offsets count from the start of the block; strings are NUL-terminated inside it.  The client (api/client/module.c) reads it; it comes from the
- * trusted worker but describes client text, so the client bounds-checks it all the same. */
+ * Offsets count from the start of the block; strings are NUL-terminated inside it.  The client (api/client/module.c)
+ * reads it; it comes from the trusted worker but describes client text, so the client bounds-checks it all the same.
+ */
 #ifndef AG_BASE_MODINFO_H
 #define AG_BASE_MODINFO_H
 #include <stdint.h>

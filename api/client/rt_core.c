@@ -1,9 +1,11 @@
-/* rt_core.c - the Runtime's per-thread state: last error, current device, initialisation.  No locks: everything is thread-local. */
+/* rt_core.c - the Runtime's per-thread state: last error, current device, initialisation.  No locks: everything is
+ * thread-local. */
 #include "runtime.h"
 
 static __thread cudaError_t last_error;
 static __thread int current_device;
-static __thread bool device_set;          /* cudaSetDevice was called: its context wins over none, not over the Driver's choice */
+static __thread bool
+	device_set; /* cudaSetDevice was called: its context wins over none, not over the Driver's choice */
 __thread bool rt_per_thread_default;
 
 /* Driver results without a number of their own in cudaError_t; all others are equal (driver_types.h). */
@@ -104,7 +106,8 @@ cudaError_t rt_cudaGetDevice(int *device)
 	CUresult r = rt_cu()->cuInit(0);
 	if (r) return rt_return(r);
 	/* A context made current through the Driver decides, as in NVIDIA's Runtime. */
-	if (!device_set && rt_cu()->cuCtxGetCurrent(&ctx) == CUDA_SUCCESS && ctx && rt_cu()->cuCtxGetDevice(&dev) == CUDA_SUCCESS)
+	if (!device_set && rt_cu()->cuCtxGetCurrent(&ctx) == CUDA_SUCCESS && ctx &&
+	    rt_cu()->cuCtxGetDevice(&dev) == CUDA_SUCCESS)
 		current_device = (int)dev;
 	*device = current_device;
 	return cudaSuccess;

@@ -1,8 +1,9 @@
 /* rt_fatbin.c - what nvcc's start-up code registers: fatbins, kernels, variables; loaded on first use.
  *
- * Registration happens in static constructors, possibly before main and in any order between objects; it only takes notes. A fatbin becomes
- * a CUlibrary when one of its kernels or variables is first needed (lazy loading, NVIDIA's default too).
- * Lock order: `lock` guards the tables; a module's own `load` mutex is held while it is loaded, never with `lock`.
+ * Registration happens in static constructors, possibly before main and in any order between objects; it only takes
+ * notes. A fatbin becomes a CUlibrary when one of its kernels or variables is first needed (lazy loading, NVIDIA's
+ * default too). Lock order: `lock` guards the tables; a module's own `load` mutex is held while it is loaded, never
+ * with `lock`.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -52,7 +53,8 @@ static struct entry *find(const void *host)
 	return e;
 }
 
-static void add_entry(void **handle, const void *host, enum entry_kind kind, const char *name, size_t bytes, void **managed)
+static void add_entry(void **handle, const void *host, enum entry_kind kind, const char *name, size_t bytes,
+		      void **managed)
 {
 	struct entry *e = handle ? calloc(1, sizeof *e) : NULL;
 	if (!e) {
@@ -77,7 +79,7 @@ RT_EXPORT void **__cudaRegisterFatBinary(void *wrapper)
 	struct rt_module *m = calloc(1, sizeof *m);
 	if (!m) {
 		agc_log("out of memory while registering a fatbin");
-		abort();                /* nvcc's code cannot take an error here, NVIDIA's Runtime ends the program too */
+		abort(); /* nvcc's code cannot take an error here, NVIDIA's Runtime ends the program too */
 	}
 	m->wrapper = wrapper;
 	m->self = m;
@@ -99,13 +101,15 @@ RT_EXPORT void __cudaRegisterFunction(void **handle, const char *host, char *dev
 	add_entry(handle, host, ENTRY_KERNEL, name, 0, NULL);
 }
 
-RT_EXPORT void __cudaRegisterVar(void **handle, char *host, char *device, const char *name, int ext, size_t bytes, int constant, int global)
+RT_EXPORT void __cudaRegisterVar(void **handle, char *host, char *device, const char *name, int ext, size_t bytes,
+				 int constant, int global)
 {
 	(void)device; (void)ext; (void)constant; (void)global;
 	add_entry(handle, host, ENTRY_VAR, name, bytes, NULL);
 }
 
-RT_EXPORT void __cudaRegisterManagedVar(void **handle, void **host, char *device, const char *name, int ext, size_t bytes, int constant, int global)
+RT_EXPORT void __cudaRegisterManagedVar(void **handle, void **host, char *device, const char *name, int ext,
+					size_t bytes, int constant, int global)
 {
 	(void)device; (void)ext; (void)constant; (void)global;
 	add_entry(handle, host, ENTRY_MANAGED, name, bytes, host);
@@ -113,10 +117,17 @@ RT_EXPORT void __cudaRegisterManagedVar(void **handle, void **host, char *device
 
 RT_EXPORT void __cudaRegisterHostVar(void **handle, const char *name, char *host, size_t bytes)
 {
-	(void)name; (void)host; (void)bytes; (void)handle; /* device code reaches host variables only through ATS, which no device here reports */
+	(void)name;
+	(void)host;
+	(void)bytes;
+	(void)handle; /* device code reaches host variables only through ATS, which no device here reports */
 }
 
-RT_EXPORT void __cudaRegisterUnifiedTable(void **handle, void *table) { (void)handle; (void)table; /* unified function pointers: attribute is 0 */ }
+RT_EXPORT void __cudaRegisterUnifiedTable(void **handle, void *table)
+{
+	(void)handle;
+	(void)table; /* unified function pointers: attribute is 0 */
+}
 
 static CUresult fill_managed(struct rt_module *m)
 {
@@ -173,7 +184,8 @@ RT_EXPORT void __cudaUnregisterFatBinary(void **handle)
 	for (struct rt_module **p = &modules; *p; p = &(*p)->next)
 		if (*p == m) { *p = m->next; break; }
 	pthread_rwlock_unlock(&lock);
-	/* Runs from atexit handlers and dlclose. The library goes with the process, or here when it outlives this code. */
+	/* Runs from atexit handlers and dlclose. The library goes with the process, or here when it outlives this
+	 * code. */
 	if (atomic_load(&m->loaded) && !m->error) rt_cu()->cuLibraryUnload(m->library);
 	pthread_mutex_destroy(&m->load);
 	free(m);

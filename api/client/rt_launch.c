@@ -58,7 +58,8 @@ static CUlaunchConfig driver_config(const cudaLaunchConfig_t *c)
 
 /* --- launches ------------------------------------------------------------------------------ */
 
-static cudaError_t launch(CUkernel k, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t stream, bool cooperative)
+static cudaError_t launch(CUkernel k, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t stream,
+			  bool cooperative)
 {
 	/* Impossible dimensions are the Driver's to refuse: INVALID_VALUE, under both names since CUDA 13. */
 	if (shared > 0xffffffffu) return rt_error(cudaErrorInvalidValue);
@@ -67,11 +68,14 @@ static cudaError_t launch(CUkernel k, dim3 grid, dim3 block, void **args, size_t
 	CUfunction f = (CUfunction)k;   /* cuLaunchKernel takes a CUkernel for the current context */
 	CUstream s = (CUstream)rt_stream(stream);
 	if (cooperative)
-		return rt_return(rt_cu()->cuLaunchCooperativeKernel(f, grid.x, grid.y, grid.z, block.x, block.y, block.z, (unsigned)shared, s, args));
-	return rt_return(rt_cu()->cuLaunchKernel(f, grid.x, grid.y, grid.z, block.x, block.y, block.z, (unsigned)shared, s, args, NULL));
+		return rt_return(rt_cu()->cuLaunchCooperativeKernel(f, grid.x, grid.y, grid.z, block.x, block.y,
+								    block.z, (unsigned)shared, s, args));
+	return rt_return(rt_cu()->cuLaunchKernel(f, grid.x, grid.y, grid.z, block.x, block.y, block.z,
+						 (unsigned)shared, s, args, NULL));
 }
 
-RT_EXPORT cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t stream)
+RT_EXPORT cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void **args, size_t shared,
+					 cudaStream_t stream)
 {
 	/* __cudaGetKernel failed before and left its error; a NULL kernel keeps that error current. */
 	if (!kernel) {
@@ -81,24 +85,28 @@ RT_EXPORT cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 bl
 	return launch((CUkernel)kernel, grid, block, args, shared, stream, false);
 }
 
-RT_EXPORT cudaError_t __cudaLaunchKernel_ptsz(cudaKernel_t kernel, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t stream)
+RT_EXPORT cudaError_t __cudaLaunchKernel_ptsz(cudaKernel_t kernel, dim3 grid, dim3 block, void **args, size_t shared,
+					      cudaStream_t stream)
 {
 	return __cudaLaunchKernel(kernel, grid, block, args, shared, stream ? stream : cudaStreamPerThread);
 }
 
-static cudaError_t launch_func(const void *func, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t stream, bool cooperative)
+static cudaError_t launch_func(const void *func, dim3 grid, dim3 block, void **args, size_t shared,
+			       cudaStream_t stream, bool cooperative)
 {
 	CUkernel k;
 	CUresult r = rt_kernel(func, &k);
 	return r ? rt_return(r) : launch(k, grid, block, args, shared, stream, cooperative);
 }
 
-cudaError_t rt_cudaLaunchKernel(const void *func, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t stream)
+cudaError_t rt_cudaLaunchKernel(const void *func, dim3 grid, dim3 block, void **args, size_t shared,
+				cudaStream_t stream)
 {
 	return launch_func(func, grid, block, args, shared, stream, false);
 }
 
-cudaError_t rt_cudaLaunchCooperativeKernel(const void *func, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t stream)
+cudaError_t rt_cudaLaunchCooperativeKernel(const void *func, dim3 grid, dim3 block, void **args, size_t shared,
+					   cudaStream_t stream)
 {
 	return launch_func(func, grid, block, args, shared, stream, true);
 }
@@ -141,7 +149,8 @@ cudaError_t rt_cudaFuncGetAttributes(struct cudaFuncAttributes *a, const void *f
 	CUresult r = function_of(func, &f);
 	if (r) return rt_return(r);
 	memset(a, 0, sizeof *a);
-	struct { CUfunction_attribute attr; void *field; bool wide; } rows[] = {
+	struct { CUfunction_attribute attr; void *field; bool wide;
+	} rows[] = {
 		{ CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, &a->sharedSizeBytes, true },
 		{ CU_FUNC_ATTRIBUTE_CONST_SIZE_BYTES, &a->constSizeBytes, true },
 		{ CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, &a->localSizeBytes, true },
@@ -156,7 +165,8 @@ cudaError_t rt_cudaFuncGetAttributes(struct cudaFuncAttributes *a, const void *f
 		{ CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH, &a->requiredClusterWidth, false },
 		{ CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT, &a->requiredClusterHeight, false },
 		{ CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH, &a->requiredClusterDepth, false },
-		{ CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE, &a->clusterSchedulingPolicyPreference, false },
+		{ CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE, &a->clusterSchedulingPolicyPreference,
+		  false },
 		{ CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED, &a->nonPortableClusterSizeAllowed, false },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -202,7 +212,8 @@ cudaError_t rt_cudaFuncGetParamInfo(const void *func, size_t i, size_t *offset, 
 	return rt_return(r);
 }
 
-cudaError_t rt_cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, const void *func, int block, size_t shared, unsigned flags)
+cudaError_t rt_cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, const void *func, int block,
+								      size_t shared, unsigned flags)
 {
 	CUfunction f;
 	CUresult r = function_of(func, &f);

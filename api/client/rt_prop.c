@@ -3,7 +3,11 @@
 #include "runtime.h"
 
 struct row { size_t offset; unsigned bytes; CUdevice_attribute attr; };
-#define ROW(field, attr) { offsetof(struct cudaDeviceProp, field), sizeof(((struct cudaDeviceProp *)0)->field), CU_DEVICE_ATTRIBUTE_##attr }
+#define ROW(field, attr) \
+	{ \
+		offsetof(struct cudaDeviceProp, field), sizeof(((struct cudaDeviceProp *)0)->field), \
+			CU_DEVICE_ATTRIBUTE_##attr \
+	}
 
 static const struct row rows[] = {
 	ROW(sharedMemPerBlock, MAX_SHARED_MEMORY_PER_BLOCK),
@@ -155,7 +159,8 @@ cudaError_t rt_cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attr, int 
 	return rt_return(rt_cu()->cuDeviceGetAttribute(value, (CUdevice_attribute)attr, dev));
 }
 
-/* Documented: the device that matches the most of the properties that are set. There is little to weigh: capability, then memory. */
+/* Documented: the device that matches the most of the properties that are set. There is little to weigh: capability,
+ * then memory. */
 cudaError_t rt_cudaChooseDevice(int *device, const struct cudaDeviceProp *want)
 {
 	int count = 0, best = 0, best_score = -1;
@@ -168,7 +173,8 @@ cudaError_t rt_cudaChooseDevice(int *device, const struct cudaDeviceProp *want)
 		cudaError_t e = rt_cudaGetDeviceProperties(&p, i);
 		if (e) return e;
 		int score = (p.major > want->major || (p.major == want->major && p.minor >= want->minor)) * 4 +
-		            (p.totalGlobalMem >= want->totalGlobalMem) * 2 + (p.multiProcessorCount >= want->multiProcessorCount);
+			    (p.totalGlobalMem >= want->totalGlobalMem) * 2 +
+			    (p.multiProcessorCount >= want->multiProcessorCount);
 		if (score > best_score) { best_score = score; best = i; }
 	}
 	*device = best;

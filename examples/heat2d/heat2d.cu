@@ -3,9 +3,10 @@
  *   heat2d INPUT PREFIX
  *
  * INPUT: text, first line `nx ny steps alpha` (cells, cells, time steps, alpha*dt/h^2 < 0.25), then one hot disc per
- * line: `x y radius temperature` in cells. The rim is held at 0. Writes PREFIX.f32 (nx*ny floats, row by row) and PREFIX.png.
- * Checks itself: a sample of rows against the same arithmetic on the CPU for a short run, the maximum principle and monotone loss of heat for
- * the whole run. Where a ledger service is present its gate signs the result; elsewhere the program says so and goes on.
+ * line: `x y radius temperature` in cells. The rim is held at 0. Writes PREFIX.f32 (nx*ny floats, row by row) and
+ * PREFIX.png. Checks itself: a sample of rows against the same arithmetic on the CPU for a short run, the maximum
+ * principle and monotone loss of heat for the whole run. Where a ledger service is present its gate signs the result;
+ * elsewhere the program says so and goes on.
  */
 #include <cmath>
 #include <cstdio>
@@ -89,7 +90,8 @@ static problem read_problem(const char *path)
 	FILE *f = fopen(path, "r");
 	if (!f || fscanf(f, "%d %d %d %f", &p.nx, &p.ny, &p.steps, &p.a) != 4 || p.nx < 3 || p.ny < 3 || p.nx > 16384 ||
 	    p.ny > 16384 || p.steps < 1 || !(p.a > 0 && p.a < 0.25f)) {
-		fprintf(stderr, "heat2d: %s: expected `nx ny steps alpha`, 3 <= nx,ny <= 16384, 0 < alpha < 0.25\n", path);
+		fprintf(stderr, "heat2d: %s: expected `nx ny steps alpha`, 3 <= nx,ny <= 16384, 0 < alpha < 0.25\n",
+			path);
 		exit(2);
 	}
 	p.field.assign((size_t)p.nx * p.ny, 0.f);
@@ -128,7 +130,8 @@ static void write_field(const char *prefix, const problem &p, const std::vector<
 		float v = top > 0 ? sqrtf(field[i] / top) : 0.f; /* square root: faint heat stays visible */
 		rgb[3 * i] = (unsigned char)(255 * fminf(1.f, v * 1.8f));
 		rgb[3 * i + 1] = (unsigned char)(255 * fminf(1.f, fmaxf(0.f, v * 2.f - .7f)));
-		rgb[3 * i + 2] = (unsigned char)(255 * fmaxf(0.f, fminf(1.f, .25f + v * 1.5f) - fminf(1.f, v * 1.9f) * .8f));
+		rgb[3 * i + 2] =
+			(unsigned char)(255 * fmaxf(0.f, fminf(1.f, .25f + v * 1.5f) - fminf(1.f, v * 1.9f) * .8f));
 	}
 	if (!png_write_rgb(png.c_str(), rgb.data(), p.nx, p.ny)) { perror(png.c_str()); exit(2); }
 }
@@ -162,7 +165,8 @@ int main(int argc, char **argv)
 		for (int k = 0; k < check_steps; k++) { cpu_step(ref, tmp, p.nx, p.ny, p.a); ref.swap(tmp); }
 		for (size_t i = 0; i < n; i++)
 			if (!(fabsf(got[i] - ref[i]) <= 1e-4f * fmaxf(1.f, fabsf(ref[i])))) {
-				fprintf(stderr, "heat2d: cell %zu after %d steps: %g, CPU %g\n", i, check_steps, got[i], ref[i]);
+				fprintf(stderr, "heat2d: cell %zu after %d steps: %g, CPU %g\n", i, check_steps,
+					got[i], ref[i]);
 				return 1;
 			}
 	}
@@ -173,7 +177,8 @@ int main(int argc, char **argv)
 	float *result = d[p.steps & 1];
 	totals end = summarize(result, (int)n, d_heat, d_top);
 	if (!(end.top <= start.top && end.heat <= start.heat * (1 + 1e-6) && end.heat > 0)) {
-		fprintf(stderr, "heat2d: heat %g -> %g, hottest %g -> %g: impossible\n", start.heat, end.heat, start.top, end.top);
+		fprintf(stderr, "heat2d: heat %g -> %g, hottest %g -> %g: impossible\n", start.heat, end.heat,
+			start.top, end.top);
 		return 1;
 	}
 
@@ -187,8 +192,8 @@ int main(int argc, char **argv)
 	CUDA(cudaMemcpy(got.data(), result, bytes, cudaMemcpyDeviceToHost));
 	write_field(argv[2], p, got, end.top);
 
-	printf("heat2d: %d x %d cells, %d steps, %.1f ms; heat %.6g -> %.6g, hottest %.4g -> %.4g\n", p.nx, p.ny, p.steps, ms,
-	       start.heat, end.heat, start.top, end.top);
+	printf("heat2d: %d x %d cells, %d steps, %.1f ms; heat %.6g -> %.6g, hottest %.4g -> %.4g\n", p.nx, p.ny,
+	       p.steps, ms, start.heat, end.heat, start.top, end.top);
 	if (status == LEDGER_ABSENT) {
 		printf("heat2d: no ledger here, result not signed\n");
 	} else if (status == 0) {
@@ -199,7 +204,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "heat2d: the ledger refused: %d\n", status);
 		return 1;
 	}
-	for (void *q : { (void *)d[0], (void *)d[1], (void *)d_heat, (void *)d_top, (void *)d_tag, (void *)d_status }) CUDA(cudaFree(q));
+	for (void *q : { (void *)d[0], (void *)d[1], (void *)d_heat, (void *)d_top, (void *)d_tag, (void *)d_status })
+		CUDA(cudaFree(q));
 	printf("heat2d: ok\n");
 	return 0;
 }

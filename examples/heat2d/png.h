@@ -53,7 +53,8 @@ static inline bool png_write_rgb(const char *path, const unsigned char *rgb, int
 	FILE *f = fopen(path, "wb");
 	if (!f) return false;
 	static const unsigned char sig[8] = { 0x89, 'P', 'N', 'G', 13, 10, 26, 10 };
-	bool ok = fwrite(sig, 1, 8, f) == 8 && png_chunk(f, "IHDR", head) && png_chunk(f, "IDAT", z) && png_chunk(f, "IEND", {});
+	bool ok = fwrite(sig, 1, 8, f) == 8 && png_chunk(f, "IHDR", head) && png_chunk(f, "IDAT", z) &&
+		  png_chunk(f, "IEND", {});
 	return fclose(f) == 0 && ok;
 }
 #endif

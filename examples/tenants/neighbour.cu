@@ -2,8 +2,8 @@
  *
  *   neighbour ADDRESS_FILE STOP_FILE
  *
- * Writes the device address of its data to ADDRESS_FILE, then loops: one kernel advances every word by a known rule, another
- * run on the CPU says what must be there. Ends when STOP_FILE exists: exit 0 when no word was ever wrong.
+ * Writes the device address of its data to ADDRESS_FILE, then loops: one kernel advances every word by a known rule,
+ * another run on the CPU says what must be there. Ends when STOP_FILE exists: exit 0 when no word was ever wrong.
  */
 #include <cstdint>
 #include <cstdio>
@@ -45,8 +45,9 @@ int main(int argc, char **argv)
 		for (uint32_t i = 0; i < n; i++) {
 			if (i) want[i] = next(want[i], i);
 			if (got[i] != want[i]) {
-				if (!wrong++) fprintf(stderr, "neighbour: word %u is %#llx, should be %#llx\n", i, (unsigned long long)got[i],
-				                      (unsigned long long)want[i]);
+				if (!wrong++)
+					fprintf(stderr, "neighbour: word %u is %#llx, should be %#llx\n", i,
+						(unsigned long long)got[i], (unsigned long long)want[i]);
 				want[i] = got[i];
 			}
 		}

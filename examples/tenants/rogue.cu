@@ -2,8 +2,8 @@
  *
  *   rogue NAME ADDRESS
  *
- * Prints one line `rogue NAME read=HEX result=ERROR`: what its kernel found at ADDRESS and what CUDA told it afterwards.
- * Always exits 0: what it got away with is for the caller to judge.
+ * Prints one line `rogue NAME read=HEX result=ERROR`: what its kernel found at ADDRESS and what CUDA told it
+ * afterwards. Always exits 0: what it got away with is for the caller to judge.
  */
 #include <cstdint>
 #include <cstdio>

@@ -1,5 +1,6 @@
-/* bench_api.cu - what CUDA calls cost this program: an ordinary program, built once against each runtime and compared by tests/bench/compare.lua.
- * Prints `NAME VALUE UNIT` lines: medians of batches; latencies in us (less is better), bandwidths in GB/s (more is better). */
+/* bench_api.cu - what CUDA calls cost this program: an ordinary program, built once against each runtime and compared
+ * by tests/bench/compare.lua. Prints `NAME VALUE UNIT` lines: medians of batches; latencies in us (less is better),
+ * bandwidths in GB/s (more is better). */
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -14,10 +15,15 @@
 __global__ void nothing() {}
 __global__ void one(int *p) { *p += 1; }
 
-static double now() { return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+static double now()
+{
+	return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 /* Median over `batches` of the mean of `n` calls; `after` runs outside the timed part. */
-static double median(int batches, int n, const std::function<void()> &f, const std::function<void()> &after = [] { MUST(cudaDeviceSynchronize()); })
+static double median(
+	int batches, int n, const std::function<void()> &f,
+	const std::function<void()> &after = [] { MUST(cudaDeviceSynchronize()); })
 {
 	std::vector<double> t;
 	for (int i = 0; i < n / 4 + 1; i++) f();
@@ -32,7 +38,11 @@ static double median(int batches, int n, const std::function<void()> &f, const s
 	return t[t.size() / 2];
 }
 
-static void show(const char *name, double v, const char *unit) { printf("%-28s %12.3f %s\n", name, v, unit); fflush(stdout); }
+static void show(const char *name, double v, const char *unit)
+{
+	printf("%-28s %12.3f %s\n", name, v, unit);
+	fflush(stdout);
+}
 
 static void calls(int *d)
 {
@@ -47,17 +57,43 @@ static void calls(int *d)
 	show("launch sustained", median(5, 20000, [] { nothing<<<1, 1>>>(); }, [] {}), "us");
 	MUST(cudaDeviceSynchronize());
 	show("launch + synchronize", median(20, 500, [] { nothing<<<1, 1>>>(); cudaDeviceSynchronize(); }), "us");
-	show("launch + stream synchronize", median(20, 500, [&] { nothing<<<1, 1, 0, s>>>(); cudaStreamSynchronize(s); }), "us");
+	show("launch + stream synchronize",
+	     median(20, 500,
+		    [&] {
+			    nothing<<<1, 1, 0, s>>>();
+			    cudaStreamSynchronize(s);
+		    }),
+	     "us");
 	show("synchronize idle", median(20, 1000, [] { cudaDeviceSynchronize(); }), "us");
 	show("event record", median(40, 200, [&] { cudaEventRecord(e, s); }), "us");
 	show("event query", median(20, 1000, [&] { cudaEventQuery(e); }), "us");
 	show("stream query", median(20, 1000, [&] { cudaStreamQuery(s); }), "us");
-	show("stream create + destroy", median(10, 50, [] { cudaStream_t x; cudaStreamCreate(&x); cudaStreamDestroy(x); }), "us");
-	show("event create + destroy", median(10, 500, [] { cudaEvent_t x; cudaEventCreate(&x); cudaEventDestroy(x); }), "us");
+	show("stream create + destroy",
+	     median(10, 50,
+		    [] {
+			    cudaStream_t x;
+			    cudaStreamCreate(&x);
+			    cudaStreamDestroy(x);
+		    }),
+	     "us");
+	show("event create + destroy",
+	     median(10, 500,
+		    [] {
+			    cudaEvent_t x;
+			    cudaEventCreate(&x);
+			    cudaEventDestroy(x);
+		    }),
+	     "us");
 	show("malloc + free 256 B", median(20, 200, [&] { cudaMalloc(&p, 256); cudaFree(p); }), "us");
 	show("malloc + free 1 MiB", median(20, 200, [&] { cudaMalloc(&p, 1 << 20); cudaFree(p); }), "us");
 	show("malloc + free 64 MiB", median(10, 20, [&] { cudaMalloc(&p, 64 << 20); cudaFree(p); }), "us");
-	show("mallocAsync + freeAsync 1 MiB", median(20, 200, [&] { cudaMallocAsync(&p, 1 << 20, s); cudaFreeAsync(p, s); }), "us");
+	show("mallocAsync + freeAsync 1 MiB",
+	     median(20, 200,
+		    [&] {
+			    cudaMallocAsync(&p, 1 << 20, s);
+			    cudaFreeAsync(p, s);
+		    }),
+	     "us");
 	show("get device", median(20, 10000, [&] { cudaGetDevice(&dev); }), "us");
 	show("get last error", median(20, 10000, [] { cudaGetLastError(); }), "us");
 	cudaPointerAttributes a;
@@ -74,9 +110,12 @@ static void copies(void)
 	MUST(cudaMalloc(&d, big));
 	MUST(cudaMallocHost(&pinned, big));
 	for (size_t i = 0; i < big; i += 4096) pinned[i] = 1;
-	show("copy 4 KiB H2D", median(20, 200, [&] { cudaMemcpy(d, pageable.data(), 4096, cudaMemcpyHostToDevice); }), "us");
-	show("copy 4 KiB D2H", median(20, 200, [&] { cudaMemcpy(pageable.data(), d, 4096, cudaMemcpyDeviceToHost); }), "us");
-	show("copy async 64 B pinned", median(20, 200, [&] { cudaMemcpyAsync(d, pinned, 64, cudaMemcpyHostToDevice); }), "us");
+	show("copy 4 KiB H2D", median(20, 200, [&] { cudaMemcpy(d, pageable.data(), 4096, cudaMemcpyHostToDevice); }),
+	     "us");
+	show("copy 4 KiB D2H", median(20, 200, [&] { cudaMemcpy(pageable.data(), d, 4096, cudaMemcpyDeviceToHost); }),
+	     "us");
+	show("copy async 64 B pinned",
+	     median(20, 200, [&] { cudaMemcpyAsync(d, pinned, 64, cudaMemcpyHostToDevice); }), "us");
 	show("memset async 4 KiB", median(20, 200, [&] { cudaMemsetAsync(d, 0, 4096); }), "us");
 	auto rate = [&](const char *name, void *dst, const void *src, cudaMemcpyKind k) {
 		double us = median(3, 2, [&] { cudaMemcpy(dst, src, big, k); cudaDeviceSynchronize(); });

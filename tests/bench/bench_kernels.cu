@@ -1,5 +1,5 @@
-/* bench_kernels.cu - kernels with one kind of memory access each: what the guard costs. Prints `NAME VALUE us` lines, medians of event-timed launches;
- * each result is checked, so that a faster wrong kernel is no result. */
+/* bench_kernels.cu - kernels with one kind of memory access each: what the guard costs. Prints `NAME VALUE us` lines,
+ * medians of event-timed launches; each result is checked, so that a faster wrong kernel is no result. */
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -11,26 +11,82 @@
 #define MUST(call) do { cudaError_t e_ = (call); if (e_ != cudaSuccess) { \
 	fprintf(stderr, "bench_kernels: %s: %s\n", #call, cudaGetErrorString(e_)); exit(1); } } while (0)
 
-__global__ void saxpy(float *y, const float *x, float a, int n) { int i = blockIdx.x * blockDim.x + threadIdx.x; if (i < n) y[i] = a * x[i] + y[i]; }
-__global__ void saxpy4(float4 *y, const float4 *x, float a, int n) { int i = blockIdx.x * blockDim.x + threadIdx.x; if (i >= n) return;
-	float4 p = x[i], q = y[i]; y[i] = make_float4(a * p.x + q.x, a * p.y + q.y, a * p.z + q.z, a * p.w + q.w); }
-__global__ void gather(float *y, const float *x, const int *at, int n) { int i = blockIdx.x * blockDim.x + threadIdx.x; if (i < n) y[i] = x[at[i]]; }
-__global__ void chase(int *out, const int *next, int steps) { int i = threadIdx.x; for (int k = 0; k < steps; k++) i = next[i]; out[threadIdx.x] = i; }
-__global__ void l1_loop(float *out, const float *in, int rounds) { float s = 0; const float *p = in + (threadIdx.x & 255);
-	for (int k = 0; k < rounds; k++) s += p[(k & 7) * 256]; out[blockIdx.x * blockDim.x + threadIdx.x] = s; }
-__global__ void stencil(float *out, const float *in, int w, int h) { int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
-	if (x < 1 || y < 1 || x >= w - 1 || y >= h - 1) return; const float *p = in + (size_t)y * w + x; out[(size_t)y * w + x] = .2f * (p[0] + p[1] + p[-1] + p[w] + p[-w]); }
-__global__ void matmul_naive(float *c, const float *a, const float *b, int n) { int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
-	float s = 0; for (int k = 0; k < n; k++) s += a[y * n + k] * b[k * n + x]; c[y * n + x] = s; }
+__global__ void saxpy(float *y, const float *x, float a, int n)
+{
+	int i = blockIdx.x * blockDim.x + threadIdx.x;
+	if (i < n) y[i] = a * x[i] + y[i];
+}
+__global__ void saxpy4(float4 *y, const float4 *x, float a, int n)
+{
+	int i = blockIdx.x * blockDim.x + threadIdx.x;
+	if (i >= n) return;
+	float4 p = x[i], q = y[i]; y[i] = make_float4(a * p.x + q.x, a * p.y + q.y, a * p.z + q.z, a * p.w + q.w);
+}
+__global__ void gather(float *y, const float *x, const int *at, int n)
+{
+	int i = blockIdx.x * blockDim.x + threadIdx.x;
+	if (i < n) y[i] = x[at[i]];
+}
+__global__ void chase(int *out, const int *next, int steps)
+{
+	int i = threadIdx.x;
+	for (int k = 0; k < steps; k++) i = next[i];
+	out[threadIdx.x] = i;
+}
+__global__ void l1_loop(float *out, const float *in, int rounds)
+{
+	float s = 0;
+	const float *p = in + (threadIdx.x & 255);
+	for (int k = 0; k < rounds; k++) s += p[(k & 7) * 256]; out[blockIdx.x * blockDim.x + threadIdx.x] = s;
+}
+__global__ void stencil(float *out, const float *in, int w, int h)
+{
+	int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
+	if (x < 1 || y < 1 || x >= w - 1 || y >= h - 1) return;
+	const float *p = in + (size_t)y * w + x;
+	out[(size_t)y * w + x] = .2f * (p[0] + p[1] + p[-1] + p[w] + p[-w]);
+}
+__global__ void matmul_naive(float *c, const float *a, const float *b, int n)
+{
+	int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
+	float s = 0; for (int k = 0; k < n; k++) s += a[y * n + k] * b[k * n + x]; c[y * n + x] = s;
+}
 __global__ void matmul_tiled(float *c, const float *a, const float *b, int n) { __shared__ float ta[32][32], tb[32][32];
 	int x = blockIdx.x * 32 + threadIdx.x, y = blockIdx.y * 32 + threadIdx.y; float s = 0;
-	for (int t = 0; t < n; t += 32) { ta[threadIdx.y][threadIdx.x] = a[y * n + t + threadIdx.x]; tb[threadIdx.y][threadIdx.x] = b[(t + threadIdx.y) * n + x]; __syncthreads();
-		for (int k = 0; k < 32; k++) s += ta[threadIdx.y][k] * tb[k][threadIdx.x]; __syncthreads(); } c[y * n + x] = s; }
-__global__ void histogram(int *bins, const unsigned char *in, int n) { for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) atomicAdd(&bins[in[i]], 1); }
-__global__ void tree(int *out, const int2 *node, const int *key, int n) { int i = blockIdx.x * blockDim.x + threadIdx.x; if (i >= n) return; int at = 0, k = key[i];
-	for (int d = 0; d < 20; d++) { int2 v = node[at]; at = k & 1 << d ? v.y : v.x; } out[i] = at; }
-__global__ void reduce(float *out, const float *in, int n) { __shared__ float s[256]; float v = 0; for (int i = blockIdx.x * 256 + threadIdx.x; i < n; i += gridDim.x * 256) v += in[i];
-	s[threadIdx.x] = v; __syncthreads(); for (int k = 128; k; k >>= 1) { if (threadIdx.x < k) s[threadIdx.x] += s[threadIdx.x + k]; __syncthreads(); } if (!threadIdx.x) atomicAdd(out, s[0]); }
+	for (int t = 0; t < n; t += 32) {
+		ta[threadIdx.y][threadIdx.x] = a[y * n + t + threadIdx.x];
+		tb[threadIdx.y][threadIdx.x] = b[(t + threadIdx.y) * n + x];
+		__syncthreads();
+		for (int k = 0; k < 32; k++) s += ta[threadIdx.y][k] * tb[k][threadIdx.x];
+		__syncthreads();
+	}
+	c[y * n + x] = s;
+}
+__global__ void histogram(int *bins, const unsigned char *in, int n)
+{
+	for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
+		atomicAdd(&bins[in[i]], 1);
+}
+__global__ void tree(int *out, const int2 *node, const int *key, int n)
+{
+	int i = blockIdx.x * blockDim.x + threadIdx.x;
+	if (i >= n) return;
+	int at = 0, k = key[i];
+	for (int d = 0; d < 20; d++) { int2 v = node[at]; at = k & 1 << d ? v.y : v.x; } out[i] = at;
+}
+__global__ void reduce(float *out, const float *in, int n)
+{
+	__shared__ float s[256];
+	float v = 0;
+	for (int i = blockIdx.x * 256 + threadIdx.x; i < n; i += gridDim.x * 256) v += in[i];
+	s[threadIdx.x] = v;
+	__syncthreads();
+	for (int k = 128; k; k >>= 1) {
+		if (threadIdx.x < k) s[threadIdx.x] += s[threadIdx.x + k];
+		__syncthreads();
+	}
+	if (!threadIdx.x) atomicAdd(out, s[0]);
+}
 
 static void timed(const char *name, int runs, const std::function<void()> &f)
 {
@@ -56,9 +112,20 @@ static void timed(const char *name, int runs, const std::function<void()> &f)
 	MUST(cudaEventDestroy(b));
 }
 
-static void check(const char *name, bool ok) { if (!ok) { fprintf(stderr, "bench_kernels: %s: wrong result\n", name); exit(1); } }
+static void check(const char *name, bool ok)
+{
+	if (!ok) {
+		fprintf(stderr, "bench_kernels: %s: wrong result\n", name);
+		exit(1);
+	}
+}
 
-template <typename T> static T at(const T *d, size_t i) { T v; MUST(cudaMemcpy(&v, d + i, sizeof v, cudaMemcpyDeviceToHost)); return v; }
+template <typename T> static T at(const T *d, size_t i)
+{
+	T v;
+	MUST(cudaMemcpy(&v, d + i, sizeof v, cudaMemcpyDeviceToHost));
+	return v;
+}
 
 int main(int argc, char **argv)
 {
@@ -99,7 +166,10 @@ int main(int argc, char **argv)
 	check("histogram", total == (long long)n * (rep + 1));
 	std::vector<int> tree_nodes(2 << 20);
 	int nodes = (1 << 20) >> shift;
-	for (int i = 0; i < nodes; i++) { tree_nodes[2 * i] = (2 * i + 1) % nodes; tree_nodes[2 * i + 1] = (2 * i + 2) % nodes; }
+	for (int i = 0; i < nodes; i++) {
+		tree_nodes[2 * i] = (2 * i + 1) % nodes;
+		tree_nodes[2 * i + 1] = (2 * i + 2) % nodes;
+	}
 	MUST(cudaMemcpy(x, tree_nodes.data(), 8ull * nodes, cudaMemcpyHostToDevice));
 	timed("tree walk", rep, [&] { tree<<<(n / 8 + 255) / 256, 256>>>(out, (int2 *)x, idx, n / 8); });
 	MUST(cudaMemcpy(x, hx.data(), 4ull * n, cudaMemcpyHostToDevice));

@@ -1,4 +1,5 @@
-/* driver.cu - the Driver API beside the Runtime in one program: modules from PTX text, both launch forms, contexts, shared pointers. */
+/* driver.cu - the Driver API beside the Runtime in one program: modules from PTX text, both launch forms, contexts,
+ * shared pointers. */
 #include "check.h"
 #include <cuda.h>
 #include <cstddef>
@@ -53,11 +54,14 @@ int main()
 	DRV(cuLaunchKernel(f, (n + 127) / 128, 1, 1, 128, 1, 1, 0, NULL, args, NULL));
 	DRV(cuMemsetD32(bias, 1, 1));
 	struct packed_args { CUdeviceptr a; int *b; unsigned n; } packed = { a, b, n };
-	size_t packed_bytes = offsetof(packed_args, n) + sizeof n; /* exactly the parameters: trailing padding is refused */
-	void *extra[] = { CU_LAUNCH_PARAM_BUFFER_POINTER, &packed, CU_LAUNCH_PARAM_BUFFER_SIZE, &packed_bytes, CU_LAUNCH_PARAM_END };
+	size_t packed_bytes =
+		offsetof(packed_args, n) + sizeof n; /* exactly the parameters: trailing padding is refused */
+	void *extra[] = { CU_LAUNCH_PARAM_BUFFER_POINTER, &packed, CU_LAUNCH_PARAM_BUFFER_SIZE, &packed_bytes,
+			  CU_LAUNCH_PARAM_END };
 	DRV(cuLaunchKernel(f, (n + 127) / 128, 1, 1, 128, 1, 1, 0, NULL, NULL, extra));
 	packed_bytes = sizeof packed;
-	e2e_case("parameter buffer of another size", cuLaunchKernel(f, 1, 1, 1, 128, 1, 1, 0, NULL, NULL, extra) == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
+	e2e_case("parameter buffer of another size",
+		 cuLaunchKernel(f, 1, 1, 1, 128, 1, 1, 0, NULL, NULL, extra) == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
 	DRV(cuCtxSynchronize());
 	DRV(cuMemcpyDtoH(z.data(), a, n * 4));
 	bool ok = true;
@@ -66,8 +70,10 @@ int main()
 	CUfunction none;
 	e2e_case("no such function", cuModuleGetFunction(&none, mod, "nothing") == CUDA_ERROR_NOT_FOUND);
 	CUmodule bad;
-	e2e_case("bad PTX", cuModuleLoadData(&bad, ".version 7.0\n.target sm_70\n.address_size 64\nnonsense\n") == CUDA_ERROR_INVALID_PTX);
-	e2e_case("launch of nothing", cuLaunchKernel(f, 0, 1, 1, 1, 1, 1, 0, NULL, args, NULL) == CUDA_ERROR_INVALID_VALUE);
+	e2e_case("bad PTX", cuModuleLoadData(&bad, ".version 7.0\n.target sm_70\n.address_size 64\nnonsense\n") ==
+				    CUDA_ERROR_INVALID_PTX);
+	e2e_case("launch of nothing",
+		 cuLaunchKernel(f, 0, 1, 1, 1, 1, 1, 0, NULL, args, NULL) == CUDA_ERROR_INVALID_VALUE);
 	DRV(cuModuleUnload(mod));
 	DRV(cuMemFree(a));
 	MUST(cudaFree(b));

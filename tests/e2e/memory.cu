@@ -8,8 +8,16 @@ __constant__ float weights[16];
 __managed__ int shared_counter = 5;
 __device__ volatile int unset[3];
 
-__global__ void scale(float *x, int n) { int i = blockIdx.x * blockDim.x + threadIdx.x; if (i < n) x[i] *= weights[i & 15]; }
-__global__ void touch_table(int *out) { out[threadIdx.x] = dev_table[threadIdx.x] + *dev_pointer; dev_table[threadIdx.x] *= 10; }
+__global__ void scale(float *x, int n)
+{
+	int i = blockIdx.x * blockDim.x + threadIdx.x;
+	if (i < n) x[i] *= weights[i & 15];
+}
+__global__ void touch_table(int *out)
+{
+	out[threadIdx.x] = dev_table[threadIdx.x] + *dev_pointer;
+	dev_table[threadIdx.x] *= 10;
+}
 __global__ void bump(int *p, int n) { int i = blockIdx.x * blockDim.x + threadIdx.x; if (i < n) p[i] += i; }
 __global__ void count(void) { atomicAdd(&shared_counter, 1); }
 
@@ -78,7 +86,8 @@ static void copies(void)
 	MUST(cudaMemcpy((char *)d + 13, a.data(), 999, cudaMemcpyHostToDevice));
 	MUST(cudaMemcpy(b.data(), (char *)d + 13, 999, cudaMemcpyDeviceToHost));
 	e2e_case("unaligned copy", !memcmp(a.data(), b.data(), 999));
-	GIVES("copy past the allocation", cudaErrorInvalidValue, cudaMemcpy((char *)d + n * 4 - 4 + (1ull << 36), a.data(), 8, cudaMemcpyHostToDevice));
+	GIVES("copy past the allocation", cudaErrorInvalidValue,
+	      cudaMemcpy((char *)d + n * 4 - 4 + (1ull << 36), a.data(), 8, cudaMemcpyHostToDevice));
 	GIVES("wrong direction", cudaErrorInvalidMemcpyDirection, cudaMemcpy(d, a.data(), 4, (cudaMemcpyKind)9));
 	GIVES("null destination", cudaErrorInvalidValue, cudaMemcpy(nullptr, a.data(), 4, cudaMemcpyHostToDevice));
 	cudaGetLastError();
@@ -107,7 +116,8 @@ static void pitched(void)
 	bool ok = !memcmp(a.data(), b.data(), w * (h - 1));
 	for (int x = 0; x < w; x++) ok &= b[(h - 1) * w + x] == 3;
 	e2e_case("2-D fill and copies", ok);
-	GIVES("2-D copy wider than its pitch", cudaErrorInvalidPitchValue, cudaMemcpy2D(d, pitch, a.data(), 10, w, h, cudaMemcpyHostToDevice));
+	GIVES("2-D copy wider than its pitch", cudaErrorInvalidPitchValue,
+	      cudaMemcpy2D(d, pitch, a.data(), 10, w, h, cudaMemcpyHostToDevice));
 	cudaGetLastError();
 	MUST(cudaFree(d));
 	cudaPitchedPtr p;

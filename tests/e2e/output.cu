@@ -4,7 +4,11 @@
 #include <unistd.h>
 #include <fcntl.h>
 
-__global__ void hello(int n) { if (threadIdx.x == 0) printf("hello %d %s %5.2f|%-6d|%#x|%c|%%|%llu\n", n, "text", 3.14159, 42, 255, 'z', 1ull << 40); }
+__global__ void hello(int n)
+{
+	if (threadIdx.x == 0)
+		printf("hello %d %s %5.2f|%-6d|%#x|%c|%%|%llu\n", n, "text", 3.14159, 42, 255, 'z', 1ull << 40);
+}
 __global__ void many(void) { printf("t%03d of block %d\n", threadIdx.x, blockIdx.x); }
 __global__ void result(int *r) { r[0] = printf("a"); r[1] = printf("%d%d\n", 1, 2); }
 

@@ -3,7 +3,12 @@
 #include <thread>
 #include <vector>
 
-__global__ void wait_for(volatile int *go, int *done) { long long t = clock64(); while (!*go && clock64() - t < 8000000000ll) { } *done = *go; }
+__global__ void wait_for(volatile int *go, int *done)
+{
+	long long t = clock64();
+	while (!*go && clock64() - t < 8000000000ll) {}
+	*done = *go;
+}
 __global__ void release(int *go) { *go = 1; }
 
 int main()

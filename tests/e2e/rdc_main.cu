@@ -1,4 +1,5 @@
-/* rdc_main.cu, rdc_other.cu - separate compilation: device functions and variables across translation units (-rdc=true). */
+/* rdc_main.cu, rdc_other.cu - separate compilation: device functions and variables across translation units
+ * (-rdc=true). */
 #include "check.h"
 
 extern __device__ int other_square(int);
@@ -8,7 +9,10 @@ __device__ int mine = 3;
 int *table_address(void);
 void run_other(int *d);
 
-__global__ void use(int *out) { out[threadIdx.x] = other_square(threadIdx.x) + other_table[threadIdx.x & 3] + mine + other_const; }
+__global__ void use(int *out)
+{
+	out[threadIdx.x] = other_square(threadIdx.x) + other_table[threadIdx.x & 3] + mine + other_const;
+}
 
 int main()
 {

@@ -43,7 +43,8 @@ static void ordering(void)
 	e2e_case("stream query when idle", cudaStreamQuery(b) == cudaSuccess && cudaEventQuery(e) == cudaSuccess);
 	spin_then_set<<<1, 1, 0, nb>>>(d, 8, 400000000);
 	MUST(cudaEventRecord(e, nb));
-	e2e_case("stream and event query when busy", cudaStreamQuery(nb) == cudaErrorNotReady && cudaEventQuery(e) == cudaErrorNotReady);
+	e2e_case("stream and event query when busy",
+		 cudaStreamQuery(nb) == cudaErrorNotReady && cudaEventQuery(e) == cudaErrorNotReady);
 	e2e_case("not ready is no error", cudaGetLastError() == cudaSuccess);
 	MUST(cudaEventSynchronize(e));
 	e2e_case("event query when done", cudaEventQuery(e) == cudaSuccess);
@@ -83,7 +84,11 @@ static void timing(void)
 
 static std::atomic<int> calls;
 static void CUDART_CB host_fn(void *p) { (*(int *)p)++; calls++; }
-static void CUDART_CB stream_cb(cudaStream_t, cudaError_t e, void *p) { if (e == cudaSuccess) (*(int *)p) += 10; calls++; }
+static void CUDART_CB stream_cb(cudaStream_t, cudaError_t e, void *p)
+{
+	if (e == cudaSuccess) (*(int *)p) += 10;
+	calls++;
+}
 
 static void callbacks(void)
 {
@@ -117,13 +122,18 @@ static void threads(void)
 		t.emplace_back([&, k] {
 			cudaStream_t s;
 			int *mine, v = 0;
-			if (cudaStreamCreate(&s) || cudaMalloc(&mine, 4) || cudaMemsetAsync(mine, 0, 4, s)) { bad++; return; }
+			if (cudaStreamCreate(&s) || cudaMalloc(&mine, 4) || cudaMemsetAsync(mine, 0, 4, s)) {
+				bad++;
+				return;
+			}
 			for (int i = 0; i < 50; i++) {
 				add<<<1, 32, 0, s>>>(d, 1);
 				add<<<1, 32, 0, s>>>(mine, k);
 				if (i % 10 == 9 && cudaStreamSynchronize(s)) bad++;
 			}
-			if (cudaMemcpyAsync(&v, mine, 4, cudaMemcpyDeviceToHost, s) || cudaStreamSynchronize(s) || v != 50 * 32 * k) bad++;
+			if (cudaMemcpyAsync(&v, mine, 4, cudaMemcpyDeviceToHost, s) || cudaStreamSynchronize(s) ||
+			    v != 50 * 32 * k)
+				bad++;
 			if (cudaFree(mine) || cudaStreamDestroy(s) || cudaGetLastError()) bad++;
 		});
 	for (auto &x : t) x.join();
