@@ -153,6 +153,8 @@ static const struct run runs[] = {
 	{ "math", "halves", "h h h", { 1, 1, 1 }, { 1, 1, 1 }, 0, false },
 	{ "math", "integers", "l i i", { 1, 1, 1 }, { 1, 1, 1 }, 0, false },
 	{ "async", "copies", "f f", { 1, 1, 1 }, { 128, 1, 1 }, 0, false },
+	{ "matrix", "tensor", "h f", { 1, 1, 1 }, { 32, 1, 1 }, 0, false },
+	{ "matrix", "fragments", "h h f 48", { 3, 3, 1 }, { 32, 1, 1 }, 0, false },
 	{ "async", "mbar", "i", { 1, 1, 1 }, { 64, 1, 1 }, 0, false },
 };
 
