@@ -80,6 +80,9 @@ bool matrix_access(struct verifier *v)
 		return false;
 	const struct vfact *known = &v->fact[stride->item.reg];
 	uint64_t room = l.shared ? v->fact[address->item.reg].foot : VMAX_SLACK;
+	/* What bounded the stride must be what bounded the address: one number may have a limit of each space. */
+	if (known->foot != v->fact[address->item.reg].foot)
+		return refuse(v, "the stride is not that of the address's space");
 	if (known->scale * (l.n - 1) * l.bytes > 1ull << 32 || known->align * l.bytes < 16)
 		return refuse(v, "the stride is not bounded for this shape");
 	if (l.elements * l.bytes > room)
