@@ -39,6 +39,7 @@
 #define AG_VERSION "0.1"
 #endif
 #define WATCHED_MAX 1024
+#define CONNECTIONS_MAX 256    /* threads for clients, whether they have a session yet or not */
 #define HEALTH_MS 100          /* how often an idle worker looks whether its context lives */
 #define PRIVATE_START_MS 60000 /* a private worker that nobody connects to ends */
 #define STOP_MS 20000
@@ -66,9 +67,12 @@ void worker_log(const char *fmt, ...)
 
 /* --- the main thread --------------------------------------------------------------------------------- */
 
+static _Atomic unsigned connections;
+
 static void *session_thread(void *arg)
 {
 	session_run(&the_worker, (int)(intptr_t)arg);
+	connections--;
 	return NULL;
 }
 
@@ -79,8 +83,15 @@ static void accept_client(struct worker *w)
 
 	if (sock < 0)
 		return;
+	if (connections >= CONNECTIONS_MAX) {
+		worker_log("refused a client: %u connections already", (unsigned)connections);
+		close(sock);
+		return;
+	}
+	connections++;
 	if (pthread_create(&t, NULL, session_thread, (void *)(intptr_t)sock)) {
 		worker_log("no thread for a client: %s", strerror(errno));
+		connections--;
 		close(sock);
 		return;
 	}
@@ -145,6 +156,30 @@ static void end_sessions(struct worker *w)
 	}
 }
 
+/* A private worker's directory was made for its socket alone. */
+static void remove_socket(struct worker *w)
+{
+	char *slash = strrchr(w->socket_path, '/');
+
+	if (!w->socket_path[0])
+		return;
+	unlink(w->socket_path);
+	if (w->private_mode && slash && slash != w->socket_path) {
+		*slash = 0;
+		rmdir(w->socket_path);
+	}
+	w->socket_path[0] = 0;
+}
+
+/* Before a private worker ends: nobody can find its socket any more, and nobody who did is left in the queue. */
+static bool nobody_waits(struct worker *w)
+{
+	struct pollfd p = { .fd = w->listen_fd, .events = POLLIN };
+
+	remove_socket(w);
+	return poll(&p, 1, 0) == 0 && connections == 0;
+}
+
 static int main_loop(struct worker *w, int signals)
 {
 	static struct pollfd p[WATCHED_MAX];
@@ -157,11 +192,12 @@ static int main_loop(struct worker *w, int signals)
 		p[2] = (struct pollfd){ .fd = signals, .events = POLLIN };
 		unsigned n = watch_list(w, p, 3, WATCHED_MAX), sessions = session_count(w);
 		had_client |= sessions > 0;
-		if (w->private_mode && !sessions && (had_client ? w->ended_sessions > 0 : waited > PRIVATE_START_MS))
+		if (w->private_mode && !sessions && (had_client ? w->ended_sessions > 0 : waited > PRIVATE_START_MS) &&
+		    nobody_waits(w))
 			return 0;
 		if (w->dead && !sessions)
 			return 1;
-		int r = poll(p, n, sessions || (w->private_mode && !had_client) ? HEALTH_MS : -1);
+		int r = poll(p, n, sessions || w->private_mode ? HEALTH_MS : -1);
 		if (r < 0 && errno != EINTR)
 			return 1;
 		waited += r == 0 ? HEALTH_MS : 0;
@@ -295,20 +331,6 @@ static bool find_group(struct worker *w, const char *name)
 	return true;
 }
 
-static void close_socket(struct worker *w)
-{
-	close(w->listen_fd);
-	if (!w->socket_path[0])
-		return;
-	unlink(w->socket_path);
-	/* A private worker's directory was made for it alone. */
-	char *slash = strrchr(w->socket_path, '/');
-	if (w->private_mode && slash && slash != w->socket_path) {
-		*slash = 0;
-		rmdir(w->socket_path);
-	}
-}
-
 int worker_main(int argc, char **argv)
 {
 	struct worker *w = &the_worker;
@@ -337,7 +359,7 @@ int worker_main(int argc, char **argv)
 	int signals = signalfd(-1, &set, SFD_CLOEXEC);
 	if (!w->helper || signals < 0) {
 		worker_log("cannot start the guard's helper process");
-		close_socket(w);
+		remove_socket(w);
 		return 1;
 	}
 	int status = driver_open(w, o.device) ? 1 : 0;
@@ -354,7 +376,7 @@ int worker_main(int argc, char **argv)
 		if (!session_count(w))
 			driver_close(w);
 	}
-	close_socket(w);
+	remove_socket(w);
 	guard_helper_stop(w->helper);
 	return status;
 }
