@@ -228,7 +228,7 @@ static CUresult finish_part(struct part *p, struct agc_stream *s)
 
 static CUresult to_host(uint8_t *dst, struct agc_end src, uint64_t bytes, struct agc_stream *s)
 {
-	struct part part[2] = { { .n = 0 }, { .n = 0 } };
+	struct part part[2] = { { .n = 0, .number = 0 }, { .n = 0, .number = 0 } };
 	CUresult first = CUDA_SUCCESS, r = agc_stage_ready(s, bytes);
 	if (r == CUDA_SUCCESS)
 		r = stage_quiet(s);
@@ -237,10 +237,17 @@ static CUresult to_host(uint8_t *dst, struct agc_end src, uint64_t bytes, struct
 	if (s->stage.used[0] || s->stage.used[1] || s->stage.fence[0] || s->stage.fence[1])
 		return first;            /* the wait failed: the stage is not ours */
 	for (unsigned k = 0; bytes || part[0].n || part[1].n; k ^= 1) {
-		if (part[k].n && (r = finish_part(&part[k], s)))
-			return first ? first : r;
+		if (part[k].n && !keep(&first, finish_part(&part[k], s)))
+			break;
 		if (bytes && !keep(&first, start_part(&part[k], &src, &dst, &bytes, k, s)))
-			return first;
+			break;
+	}
+	/* A wait that ended early: copies may still be on their way into both halves. */
+	for (unsigned k = 0; k < 2; k++) {
+		if (first && part[k].number > *s->word) {
+			s->stage.used[k] = s->stage.half;
+			s->stage.fence[k] = part[k].number;
+		}
 	}
 	return first;
 }

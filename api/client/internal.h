@@ -135,6 +135,7 @@ CUresult agc_stream_signal(struct agc_stream *s,
 			   uint64_t *number); /* posts a signal; number to wait for in s->word */
 CUresult agc_stream_wait_number(struct agc_stream *s, uint64_t number);
 CUresult agc_stream_sync(struct agc_stream *s);
+CUresult agc_wait_all(void);             /* agc_sync_all, but what failed earlier is left for the program's next call */
 void agc_streams_drop(struct agc_ctx *ctx);              /* destroys the context's streams; NULL: all */
 void agc_note_completed(uint64_t number);
 

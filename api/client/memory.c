@@ -171,7 +171,7 @@ static uint64_t carve_later(struct range_heap *h, uint64_t bytes, uint64_t align
 {
 	if (range_wait_for(h, bytes, align) == UINT64_MAX)
 		return 0;
-	CUresult w = agc_sync_all();
+	CUresult w = agc_wait_all();
 	uint64_t at = carve(h, bytes, align);
 	*r = at ? CUDA_SUCCESS : w ? w : *r;
 	return at;
@@ -192,8 +192,8 @@ static uint64_t carve_more(struct range_heap *h, uint64_t bytes, uint64_t align,
 	return at;
 }
 
-/* What is free but still in use by work is waited for only when there is a lot of it, or nothing else left: a kernel may
- * run for as long as the program likes. */
+/* What is free but still in use by work is waited for only when there is a lot of it, or nothing else left: a kernel
+ * may run for as long as the program likes. */
 static uint64_t alloc_locked(struct range_heap *h, uint64_t bytes, uint64_t align, CUresult *r)
 {
 	*r = CUDA_SUCCESS;

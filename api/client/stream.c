@@ -211,7 +211,8 @@ static CUresult signal_post(ag_id stream, volatile uint64_t *word, bool all, _At
 	m->all = all;
 	m->pad = 0;
 	atomic_store_explicit(signalled, *number, memory_order_relaxed);
-	return agc_post(m);
+	agc_post_quietly(m);     /* what failed earlier is for the call that waits to tell, not for the wait itself */
+	return CUDA_SUCCESS;
 }
 
 CUresult agc_stream_signal(struct agc_stream *s, uint64_t *number)
@@ -256,17 +257,22 @@ CUresult agc_stream_sync(struct agc_stream *s)
 	return agc_sync_point(r ? r : posted);
 }
 
+CUresult agc_wait_all(void)
+{
+	uint64_t number;
+	if (atomic_load_explicit(&agc_s.completed, memory_order_relaxed) >= agc_submitted())
+		return CUDA_SUCCESS;
+	CUresult r = signal_post(0, all_word, true, &all_signalled, &number);
+	if (r == CUDA_SUCCESS)
+		r = agc_wait_word(all_word, number);
+	if (r == CUDA_SUCCESS)
+		agc_note_completed(number);
+	return r;
+}
+
 CUresult agc_sync_all(void)
 {
-	uint64_t target = agc_submitted(), number = 0;
-	CUresult posted = CUDA_SUCCESS, r = CUDA_SUCCESS;
-	if (atomic_load_explicit(&agc_s.completed, memory_order_relaxed) < target) {
-		posted = signal_post(0, all_word, true, &all_signalled, &number);
-		r = number ? agc_wait_word(all_word, number) : posted;
-		if (r == CUDA_SUCCESS)
-			agc_note_completed(number);
-	}
-	return agc_sync_point(r ? r : posted);
+	return agc_sync_point(agc_wait_all());
 }
 
 void agc_look(void)

@@ -258,7 +258,7 @@ static bool shapes(void)
 	CHECK(D->cuMemAlloc_v2(&d, BOX) == 0);
 	for (int i = 0; i < BOX; i++)
 		host[i] = (uint8_t)rnd(256);
-	for (int k = 0; k < 60; k++) {
+	for (int k = 0; k < 30; k++) {
 		size_t w = 1 + rnd(k % 7 == 0 ? 300000 : 300), h = 1 + rnd(k % 7 == 0 ? 3 : 40), z = 1 + rnd(3),
 		       hp = w + rnd(50), dp = w + rnd(70);
 		size_t hh = h + rnd(3), dh = h + rnd(3);
