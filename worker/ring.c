@@ -82,7 +82,8 @@ static bool anything(const struct ring *r)
 	return atomic_load_explicit(&r->shm->head, memory_order_seq_cst) != r->tail;
 }
 
-/* How long to spin follows how long the last waits were: twice that while it stays below spin_max, else shorter each time. */
+/* How long to spin follows how long the last waits were: twice that while it stays below spin_max, else shorter each
+ * time. */
 static void adapt(struct ring *r, uint64_t waited)
 {
 	uint64_t want = waited < r->spin_max ? 2 * waited : r->spin_ns / 2;

@@ -52,8 +52,10 @@ static void compose(struct worker *w, struct page *p)
 	if (w->dead)
 		add(p, "context dead: error %d", (int)w->dead);
 	size_t avail = 0, total = 0;
-	if (!w->dead && w->d->cuCtxSetCurrent(w->ctx) == CUDA_SUCCESS && w->d->cuMemGetInfo_v2(&avail, &total) == CUDA_SUCCESS)
-		add(p, "memory %llu MiB free of %llu MiB", (unsigned long long)(avail / mib), (unsigned long long)(total / mib));
+	if (!w->dead && w->d->cuCtxSetCurrent(w->ctx) == CUDA_SUCCESS &&
+	    w->d->cuMemGetInfo_v2(&avail, &total) == CUDA_SUCCESS)
+		add(p, "memory %llu MiB free of %llu MiB", (unsigned long long)(avail / mib),
+		    (unsigned long long)(total / mib));
 	pthread_mutex_lock(&w->lock);
 	launches = w->total_launches;
 	faults = w->total_faults;

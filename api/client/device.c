@@ -34,7 +34,8 @@ CUresult call_cuInit(unsigned flags)
 	if (atomic_load_explicit(&agc_s.state, memory_order_acquire) == AGC_LIVE)
 		return CUDA_SUCCESS;
 	const char *visible = getenv("CUDA_VISIBLE_DEVICES");
-	/* As with NVIDIA's driver, an empty list hides all devices; which one is meant otherwise is the worker's matter. */
+	/* As with NVIDIA's driver, an empty list hides all devices; which one is meant otherwise is the worker's
+	 * matter. */
 	if (visible && (!*visible || *visible == '-' || strcmp(visible, "NoDevFiles") == 0))
 		return CUDA_ERROR_NO_DEVICE;
 	return agc_connect();

@@ -82,7 +82,8 @@ static inline int run_cases(const struct test_case *cases, size_t n, const char 
 		int status = 0;
 		waitpid(pid, &status, 0);
 		if (WIFSIGNALED(status) || (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 1))
-			printf("not ok %s: ended by signal %d, exit %d\n", cases[i].name, WTERMSIG(status), WEXITSTATUS(status));
+			printf("not ok %s: ended by signal %d, exit %d\n", cases[i].name, WTERMSIG(status),
+			       WEXITSTATUS(status));
 		failed |= status != 0;
 	}
 	return failed;

@@ -20,16 +20,19 @@ static const char ptx[] =
 	" ld.param.u64 %rd1, [p]; ld.param.u32 %r1, [v]; st.global.u32 [%rd1], %r1;\n ret;\n}\n"
 	".visible .entry stop()\n{\n trap;\n}\n"
 	/* waits until *flag is not 0, then adds 1 to *out */
-	".visible .entry spin(.param .u64 flag, .param .u64 out)\n{\n .reg .pred %p; .reg .b32 %r<3>; .reg .b64 %rd<3>;\n"
+	".visible .entry spin(.param .u64 flag, .param .u64 out)\n{\n .reg .pred %p; .reg .b32 %r<3>; .reg .b64 "
+	"%rd<3>;\n"
 	" ld.param.u64 %rd1, [flag]; ld.param.u64 %rd2, [out];\n"
 	"AGAIN:\n ld.volatile.global.u32 %r1, [%rd1]; setp.eq.u32 %p, %r1, 0; @%p bra AGAIN;\n"
 	" atom.global.add.u32 %r2, [%rd2], 1;\n ret;\n}\n"
 	".visible .entry small() .maxntid 64, 1, 1\n{\n ret;\n}\n"
 	".visible .entry exact() .reqntid 32, 2, 1\n{\n ret;\n}\n"
 	".extern .shared .align 16 .b8 dyn[];\n"
-	".visible .entry shared(.param .u64 out)\n{\n .reg .b32 %r<4>; .reg .b64 %rd<4>; .shared .align 4 .b8 fixed[1024];\n"
+	".visible .entry shared(.param .u64 out)\n{\n .reg .b32 %r<4>; .reg .b64 %rd<4>; .shared .align 4 .b8 "
+	"fixed[1024];\n"
 	" ld.param.u64 %rd1, [out]; mov.u32 %r1, %dynamic_smem_size; mov.u32 %r2, %tid.x;\n"
-	" mov.u64 %rd2, fixed; st.shared.u32 [%rd2], %r1; ld.shared.u32 %r3, [%rd2]; st.global.u32 [%rd1], %r3;\n ret;\n}\n";
+	" mov.u64 %rd2, fixed; st.shared.u32 [%rd2], %r1; ld.shared.u32 %r3, [%rd2]; st.global.u32 [%rd1], %r3;\n "
+	"ret;\n}\n";
 
 static CUmodule module;
 
@@ -72,11 +75,14 @@ static void launch(void)
 	EXPECT(got[N] == 0xeeeeeeee);
 	struct { CUdeviceptr out, in; uint32_t n, add; } packed = { out, in, N, 5 };
 	size_t size = sizeof packed;
-	void *extra[] = { CU_LAUNCH_PARAM_BUFFER_POINTER, &packed, CU_LAUNCH_PARAM_BUFFER_SIZE, &size, CU_LAUNCH_PARAM_END };
+	void *extra[] = { CU_LAUNCH_PARAM_BUFFER_POINTER, &packed, CU_LAUNCH_PARAM_BUFFER_SIZE, &size,
+			  CU_LAUNCH_PARAM_END };
 	OK(cuLaunchKernel(f, 8, 1, 1, 128, 1, 1, 0, NULL, NULL, extra));
 	OK(cuMemcpyDtoH(got, out, sizeof got));
 	EXPECT(got[7] == 49 * 3 + 5);
-	CUlaunchConfig config = { .gridDimX = 8, .gridDimY = 1, .gridDimZ = 1, .blockDimX = 128, .blockDimY = 1, .blockDimZ = 1 };
+	CUlaunchConfig config = {
+		.gridDimX = 8, .gridDimY = 1, .gridDimZ = 1, .blockDimX = 128, .blockDimY = 1, .blockDimZ = 1
+	};
 	uint32_t n = N, add = 6;
 	void *params[] = { &out, &in, &n, &add };
 	OK(cuLaunchKernelEx(&config, f, params, NULL));
@@ -135,8 +141,9 @@ static void modules(void)
 	CUjit_option options[] = { CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES };
 	void *values[] = { log, (void *)sizeof log };
 	CUmodule bad;
-	GIVES(CUDA_ERROR_INVALID_PTX, cuModuleLoadDataEx(&bad, ".version 8.0\n.target sm_90\n.address_size 64\nrubbish\n", 2,
-		options, values));
+	GIVES(CUDA_ERROR_INVALID_PTX,
+	      cuModuleLoadDataEx(&bad, ".version 8.0\n.target sm_90\n.address_size 64\nrubbish\n", 2, options,
+				 values));
 	EXPECT(strstr(log, "line 4") && (size_t)values[1] > 10 && (size_t)values[1] < sizeof log);
 	OK(cuModuleUnload(module));
 #ifdef SOFT_DIRECT /* a real driver may crash on a stale handle */
@@ -197,7 +204,8 @@ static void bad_configurations(void)
 	uint32_t value;
 	OK(cuMemAlloc(&p, 4));
 	OK(cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 227 * 1024 - 1024));
-	GIVES(CUDA_ERROR_INVALID_VALUE, cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 227 * 1024));
+	GIVES(CUDA_ERROR_INVALID_VALUE,
+	      cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 227 * 1024));
 	OK(cuLaunchKernel(f, 1, 1, 1, 32, 1, 1, 200 * 1024, NULL, params, NULL));
 	OK(cuMemcpyDtoH(&value, p, 4));
 	EXPECT(value == 200 * 1024);
@@ -570,14 +578,25 @@ static void built_graph(void)
 	OK(cuGraphAddMemsetNode(&set, g, NULL, 0, &fill, c));
 	uint32_t one = 1, add = 4;
 	void *params[] = { &p, &p, &one, &add };
-	CUDA_KERNEL_NODE_PARAMS k = { .func = kernel("scale"), .gridDimX = 1, .gridDimY = 1, .gridDimZ = 1, .blockDimX = 32,
-		.blockDimY = 1, .blockDimZ = 1, .kernelParams = params };
+	CUDA_KERNEL_NODE_PARAMS k = { .func = kernel("scale"),
+				      .gridDimX = 1,
+				      .gridDimY = 1,
+				      .gridDimZ = 1,
+				      .blockDimX = 32,
+				      .blockDimY = 1,
+				      .blockDimZ = 1,
+				      .kernelParams = params };
 	OK(cuGraphAddKernelNode(&run, g, &set, 1, &k));
 	CUDA_HOST_NODE_PARAMS h = { .fn = count_call, .userData = (void *)1 };
 	OK(cuGraphAddHostNode(&host, g, NULL, 0, &h));
 	OK(cuGraphAddDependencies(g, &run, &host, NULL, 1));
-	CUDA_MEMCPY3D copy = { .srcMemoryType = CU_MEMORYTYPE_DEVICE, .srcDevice = p, .dstMemoryType = CU_MEMORYTYPE_HOST,
-		.dstHost = &out, .WidthInBytes = 4, .Height = 1, .Depth = 1 };
+	CUDA_MEMCPY3D copy = { .srcMemoryType = CU_MEMORYTYPE_DEVICE,
+			       .srcDevice = p,
+			       .dstMemoryType = CU_MEMORYTYPE_HOST,
+			       .dstHost = &out,
+			       .WidthInBytes = 4,
+			       .Height = 1,
+			       .Depth = 1 };
 	OK(cuGraphAddMemcpyNode(&back, g, &host, 1, &copy, c));
 	OK(cuGraphAddEmptyNode(&empty, g, &back, 1));
 	OK(cuGraphGetEdges(g, NULL, NULL, NULL, &n));

@@ -1,4 +1,5 @@
-/* driver_memory.c - memory of the Driver API: allocation, copies and fills of every kind, host memory, pools, attributes. */
+/* driver_memory.c - memory of the Driver API: allocation, copies and fills of every kind, host memory, pools,
+ * attributes. */
 #include <sys/mman.h>
 #include "direct.h"
 

@@ -1,6 +1,6 @@
-/* driver_nomem.c - softgpu when memory runs out: the Nth request of malloc, calloc, realloc, mmap or pthread_create fails, for
- * every N of a scenario.  Each call then succeeds or says CUDA_ERROR_OUT_OF_MEMORY, nothing is lost, and the scenario works afterwards.
- * Linked with --wrap; softgpu only. */
+/* driver_nomem.c - softgpu when memory runs out: the Nth request of malloc, calloc, realloc, mmap or pthread_create
+ * fails, for every N of a scenario.  Each call then succeeds or says CUDA_ERROR_OUT_OF_MEMORY, nothing is lost, and
+ * the scenario works afterwards. Linked with --wrap; softgpu only. */
 #include <errno.h>
 #include <pthread.h>
 #include <sys/mman.h>

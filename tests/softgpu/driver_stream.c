@@ -389,8 +389,8 @@ static void threads(void)
 
 /* --- everything at once ---
  *
- * Threads create and destroy streams, events, allocations and mappings, order their streams after each other through shared
- * events, and check what they wrote. */
+ * Threads create and destroy streams, events, allocations and mappings, order their streams after each other through
+ * shared events, and check what they wrote. */
 
 enum { RACERS = 6, ROUNDS = 120, GRANULE = 2 << 20 };
 
@@ -431,17 +431,19 @@ static void *racer(void *arg)
 		CUevent e;
 		int count = 0, step;
 		h->error = "round";
-		if (cuStreamCreate(&s, i & 1 ? CU_STREAM_NON_BLOCKING : 0) || cuEventCreate(&e, CU_EVENT_DISABLE_TIMING) ||
-				cuStreamWaitEvent(s, shared_events[(h->id + i) % RACERS], 0) || cuLaunchHostFunc(s, add_one, &count) ||
-				cuEventRecord(shared_events[h->id], s) || cuEventRecord(e, s))
+		if (cuStreamCreate(&s, i & 1 ? CU_STREAM_NON_BLOCKING : 0) ||
+		    cuEventCreate(&e, CU_EVENT_DISABLE_TIMING) ||
+		    cuStreamWaitEvent(s, shared_events[(h->id + i) % RACERS], 0) ||
+		    cuLaunchHostFunc(s, add_one, &count) || cuEventRecord(shared_events[h->id], s) ||
+		    cuEventRecord(e, s))
 			return NULL;
 		step = mapping_round(i * 64 + (uint32_t)h->id, s);
 		h->error = steps[step];
 		if (step)
 			return NULL;
 		h->error = "host function";
-		if (cuLaunchHostFunc(s, add_one, &count) || cuStreamDestroy(s) || cuEventSynchronize(e) || cuEventDestroy(e) ||
-				__atomic_load_n(&count, __ATOMIC_RELAXED) < 1)
+		if (cuLaunchHostFunc(s, add_one, &count) || cuStreamDestroy(s) || cuEventSynchronize(e) ||
+		    cuEventDestroy(e) || __atomic_load_n(&count, __ATOMIC_RELAXED) < 1)
 			return NULL;
 		h->error = "synchronize";
 		if (cuCtxSynchronize() || __atomic_load_n(&count, __ATOMIC_RELAXED) != 2)

@@ -10,7 +10,11 @@ static void array_copies(void)
 	start();
 	CUarray a, b;
 	static uint16_t in[H][W], out[H][W];
-	CUDA_ARRAY_DESCRIPTOR d = { .Width = W, .Height = H, .Format = CU_AD_FORMAT_UNSIGNED_INT16, .NumChannels = 1 }, got;
+	CUDA_ARRAY_DESCRIPTOR d = { .Width = W,
+				    .Height = H,
+				    .Format = CU_AD_FORMAT_UNSIGNED_INT16,
+				    .NumChannels = 1 },
+			      got;
 	for (int i = 0; i < W * H; i++)
 		in[i / W][i % W] = (uint16_t)(i * 77);
 	OK(cuArrayCreate(&a, &d));
@@ -49,12 +53,21 @@ static void volume(void)
 	start();
 	CUarray a;
 	static float in[D][H][W], out[D][H][W];
-	CUDA_ARRAY3D_DESCRIPTOR d = { .Width = W, .Height = H, .Depth = D, .Format = CU_AD_FORMAT_FLOAT, .NumChannels = 1 };
+	CUDA_ARRAY3D_DESCRIPTOR d = {
+		.Width = W, .Height = H, .Depth = D, .Format = CU_AD_FORMAT_FLOAT, .NumChannels = 1
+	};
 	for (int i = 0; i < W * H * D; i++)
 		(&in[0][0][0])[i] = (float)i;
 	OK(cuArray3DCreate(&a, &d));
-	CUDA_MEMCPY3D c = { .srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = in, .srcPitch = sizeof in[0][0], .srcHeight = H,
-		.dstMemoryType = CU_MEMORYTYPE_ARRAY, .dstArray = a, .WidthInBytes = sizeof in[0][0], .Height = H, .Depth = D };
+	CUDA_MEMCPY3D c = { .srcMemoryType = CU_MEMORYTYPE_HOST,
+			    .srcHost = in,
+			    .srcPitch = sizeof in[0][0],
+			    .srcHeight = H,
+			    .dstMemoryType = CU_MEMORYTYPE_ARRAY,
+			    .dstArray = a,
+			    .WidthInBytes = sizeof in[0][0],
+			    .Height = H,
+			    .Depth = D };
 	OK(cuMemcpy3D(&c));
 	CUDA_MEMCPY3D back = { .srcMemoryType = CU_MEMORYTYPE_ARRAY, .srcArray = a, .srcZ = 2, .srcY = 1,
 		.dstMemoryType = CU_MEMORYTYPE_HOST, .dstHost = out, .dstPitch = sizeof in[0][0], .dstHeight = H,
@@ -71,8 +84,13 @@ static CUarray ramp(CUarray_format format, unsigned width, unsigned height, unsi
 	CUarray a;
 	CUDA_ARRAY_DESCRIPTOR d = { .Width = width, .Height = height, .Format = format, .NumChannels = 1 };
 	OK(cuArrayCreate(&a, &d));
-	CUDA_MEMCPY2D c = { .srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = data, .srcPitch = width * bytes,
-		.dstMemoryType = CU_MEMORYTYPE_ARRAY, .dstArray = a, .WidthInBytes = width * bytes, .Height = height ? height : 1 };
+	CUDA_MEMCPY2D c = { .srcMemoryType = CU_MEMORYTYPE_HOST,
+			    .srcHost = data,
+			    .srcPitch = width * bytes,
+			    .dstMemoryType = CU_MEMORYTYPE_ARRAY,
+			    .dstArray = a,
+			    .WidthInBytes = width * bytes,
+			    .Height = height ? height : 1 };
 	OK(cuMemcpy2D(&c));
 	return a;
 }
@@ -126,16 +144,17 @@ static void objects(void)
 	" tex." shape ".v4." result "." coordtype " {%r1, %r2, %r3, %r4}, [%rd1, {" coords "}];\n"             \
 	" st.global.v4.b32 [%rd3], {%r1, %r2, %r3, %r4};\n ret;\n}\n"
 
-static const char ptx[] =
-	".version 8.0\n.target sm_90\n.address_size 64\n"
-	FETCH("f1", "1d", "f32", "f32", "%c1") FETCH("f2", "2d", "f32", "f32", "%c1, %c2")
-	FETCH("i1", "1d", "u32", "s32", "%c1") FETCH("u1", "1d", "u32", "f32", "%c1") FETCH("if1", "1d", "f32", "s32", "%c1")
-	FETCH("f3", "3d", "f32", "f32", "%c1, %c2, %c3, %c3") FETCH("a2", "a2d", "f32", "f32", "%l, %c1, %c2, %c2")
-	FETCH("cube", "cube", "f32", "f32", "%c1, %c2, %c3, %c3")
+static const char ptx[] = ".version 8.0\n.target sm_90\n.address_size 64\n" FETCH("f1", "1d", "f32", "f32", "%c1")
+	FETCH("f2", "2d", "f32", "f32", "%c1, %c2") FETCH("i1", "1d", "u32", "s32", "%c1")
+		FETCH("u1", "1d", "u32", "f32", "%c1") FETCH("if1", "1d", "f32", "s32", "%c1")
+			FETCH("f3", "3d", "f32", "f32", "%c1, %c2, %c3, %c3")
+				FETCH("a2", "a2d", "f32", "f32", "%l, %c1, %c2, %c2")
+					FETCH("cube", "cube", "f32", "f32", "%c1, %c2, %c3, %c3")
 	/* every element of a float surface: v -> v + 100 */
 	".visible .entry bump(.param .u64 s)\n{\n .reg .b32 %r<9>; .reg .f32 %f<3>; .reg .b64 %rd<2>;\n"
 	" ld.param.u64 %rd1, [s]; mov.u32 %r1, %tid.x; mov.u32 %r2, %tid.y; shl.b32 %r3, %r1, 2;\n"
-	" suld.b.2d.b32.trap {%r4}, [%rd1, {%r3, %r2}]; mov.b32 %f1, %r4; add.f32 %f1, %f1, 0f42C80000; mov.b32 %r4, %f1;\n"
+	" suld.b.2d.b32.trap {%r4}, [%rd1, {%r3, %r2}]; mov.b32 %f1, %r4; add.f32 %f1, %f1, 0f42C80000; mov.b32 %r4, "
+	"%f1;\n"
 	" sust.b.2d.b32.trap [%rd1, {%r3, %r2}], {%r4};\n ret;\n}\n";
 
 enum { MOST = 16 };
@@ -207,7 +226,8 @@ static void linear(void)
 	CUarray a = ramp(CU_AD_FORMAT_FLOAT, 4, 3, 4, data);
 	CUtexObject t = texture(a, CU_TR_FILTER_MODE_LINEAR, CU_TR_ADDRESS_MODE_CLAMP, 0);
 	FETCHES("f2", t, XY(1.5f, 0.5f), XY(2, 0.5f), XY(2, 1), XY(0, 0), XY(1.75f, 0.5f));
-	EXPECT(out[0][0].f == 1 && out[1][0].f == 1.5f && out[2][0].f == 6.5f && out[3][0].f == 0 && out[4][0].f == 1.25f);
+	EXPECT(out[0][0].f == 1 && out[1][0].f == 1.5f && out[2][0].f == 6.5f && out[3][0].f == 0 &&
+	       out[4][0].f == 1.25f);
 	t = texture(a, CU_TR_FILTER_MODE_LINEAR, CU_TR_ADDRESS_MODE_WRAP, CU_TRSF_NORMALIZED_COORDINATES);
 	FETCHES("f2", t, XY(0, 0.5f / 3));
 	EXPECT(out[0][0].f == 1.5f); /* halfway between the last and the first */
@@ -249,8 +269,9 @@ static void linear_memory(void)
 static CUarray six_planes(unsigned flags)
 {
 	CUarray a;
-	CUDA_ARRAY3D_DESCRIPTOR d = { .Width = 2, .Height = 2, .Depth = 6, .Format = CU_AD_FORMAT_FLOAT, .NumChannels = 1,
-		.Flags = flags };
+	CUDA_ARRAY3D_DESCRIPTOR d = {
+		.Width = 2, .Height = 2, .Depth = 6, .Format = CU_AD_FORMAT_FLOAT, .NumChannels = 1, .Flags = flags
+	};
 	float planes[6][2][2];
 	for (int i = 0; i < 24; i++)
 		(&planes[0][0][0])[i] = (float)(i / 4);

@@ -1,5 +1,5 @@
-/* driver_vmm.c - virtual memory management: windows, aliases, access rights, reference counts, sharing by descriptor, host
- * memory registered right above a reservation. */
+/* driver_vmm.c - virtual memory management: windows, aliases, access rights, reference counts, sharing by descriptor,
+ * host memory registered right above a reservation. */
 #include <signal.h>
 #include <sys/mman.h>
 #include "direct.h"
@@ -251,8 +251,13 @@ static void bad_arguments(void)
 }
 
 static const struct test_case cases[] = {
-	{ "window", window }, { "aliases", aliases }, { "contiguous_mappings", contiguous_mappings },
-	{ "access_rights", access_rights }, { "share", share }, { "host_above_window", host_above_window }, { "many", many },
+	{ "window", window },
+	{ "aliases", aliases },
+	{ "contiguous_mappings", contiguous_mappings },
+	{ "access_rights", access_rights },
+	{ "share", share },
+	{ "host_above_window", host_above_window },
+	{ "many", many },
 	{ "bad_arguments", bad_arguments },
 };
 

@@ -13,8 +13,8 @@ bad=0
 result() { # NAME, then empty or the reason
 	if [ -z "$2" ]; then echo "ok failure.$1"; else echo "not ok failure.$1: $2"; bad=1; fi
 }
-start() {
-	$bin worker --device soft --socket "$AGILEOS_SOCKET" 2>>"$dir/log" &
+start() { # further options of the worker
+	$bin worker --device soft --socket "$AGILEOS_SOCKET" "$@" 2>>"$dir/log" &
 	worker=$!
 	for _ in $(seq 100); do $bin status >/dev/null 2>&1 && return; sleep 0.05; done
 	echo "not ok failure.start: the worker does not answer"
@@ -89,4 +89,32 @@ worker=
 wait $waiter
 wrc=$?
 result "sigterm" "$([ $rc = 0 ] && [ $wrc = 0 ] || echo "worker $rc, client $wrc: $(cat "$dir/wait")")"
+
+# The context itself dies, as only an unguarded kernel can make it: everyone is told at once, the worker ends and says so.
+start --unguarded
+rm -f "$dir/stop"
+$load steady "$dir/stop" >"$dir/steady" 2>&1 &
+steady=$!
+sleep 0.3
+$load poke >"$dir/poke" 2>&1
+t0=$(date +%s%N)
+wait $steady
+rc=$?
+wait $worker
+wrc=$?
+worker=
+ms=$((($(date +%s%N) - t0) / 1000000))
+result "context_dies.poker" "$(grep -q IllegalAddress "$dir/poke" || cat "$dir/poke")"
+result "context_dies.others" "$([ $rc = 3 ] || [ $rc = 4 ] || echo "exit $rc: $(cat "$dir/steady")")"
+result "context_dies.worker" "$([ $wrc = 1 ] || echo "exit $wrc")"
+result "context_dies.soon" "$([ $ms -le 2000 ] || echo "$ms ms")"
+
+# A private worker: starts by itself, ends with its client, leaves nothing; and dynamic programs by `agileos run`.
+unset AGILEOS_SOCKET XDG_RUNTIME_DIR
+export TMPDIR="$dir/private"
+mkdir "$TMPDIR"
+AGILEOS_DEVICE=soft $bin run -- $load poke >"$dir/poke" 2>&1
+result "private.guarded" "$(grep -q IllegalAddress "$dir/poke" || cat "$dir/poke")"
+for _ in $(seq 60); do [ -z "$(ls "$TMPDIR")" ] && break; sleep 0.05; done
+result "private.leaves_nothing" "$(ls "$TMPDIR")"
 exit $bad

@@ -7,7 +7,8 @@
 #include "fake.h"
 
 char fake_log[65536];
-uint64_t fake_busy;
+uint64_t fake_busy, fake_capturing;
+static unsigned char event_of[4096]; /* the stream that an event was last recorded in */
 unsigned fake_streams, fake_events, fake_objects;
 CUresult fake_fails;
 bool fake_quiet = true;
@@ -107,7 +108,39 @@ static CUresult stream_gone(CUstream s)
 	return CUDA_SUCCESS;
 }
 
-static CUresult stream_query(CUstream s) { return fake_busy >> N(s) & 1 ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS; }
+static CUresult stream_query(CUstream s)
+{
+	if (fake_capturing >> N(s) & 1)
+		return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+	return fake_busy >> N(s) & 1 ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
+}
+
+static CUresult capture_begin(CUstream s, CUstreamCaptureMode mode)
+{
+	if (mode != CU_STREAM_CAPTURE_MODE_RELAXED)
+		say("BAD-CAPTURE-MODE");
+	fake_capturing |= 1ull << N(s);
+	return CUDA_SUCCESS;
+}
+
+static CUresult capture_end(CUstream s, CUgraph *g)
+{
+	fake_capturing &= ~(1ull << N(s));
+	*g = NULL;
+	return CUDA_SUCCESS;
+}
+
+static CUresult is_capturing(CUstream s, CUstreamCaptureStatus *status)
+{
+	*status = fake_capturing >> N(s) & 1 ? CU_STREAM_CAPTURE_STATUS_ACTIVE : CU_STREAM_CAPTURE_STATUS_NONE;
+	return CUDA_SUCCESS;
+}
+
+static CUresult event_query(CUevent e)
+{
+	return fake_busy >> event_of[N(e) % sizeof event_of] & 1 ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
+}
+
 static CUresult stream_sync(CUstream s)
 {
 	(void)s;
@@ -131,6 +164,7 @@ static CUresult event_gone(CUevent e)
 static CUresult event_record(CUevent e, CUstream s)
 {
 	say("record:%u>%u", N(s), N(e));
+	event_of[N(e) % sizeof event_of] = (unsigned char)N(s);
 	return CUDA_SUCCESS;
 }
 static CUresult stream_wait(CUstream s, CUevent e, unsigned f)
@@ -299,6 +333,10 @@ static void fill(struct ag_driver *d)
 	d->cuStreamDestroy_v2 = stream_gone;
 	d->cuStreamQuery = stream_query;
 	d->cuStreamSynchronize = stream_sync;
+	d->cuStreamBeginCapture_v2 = capture_begin;
+	d->cuStreamEndCapture = capture_end;
+	d->cuStreamIsCapturing = is_capturing;
+	d->cuEventQuery = event_query;
 	d->cuEventCreate = event_create;
 	d->cuEventDestroy_v2 = event_gone;
 	d->cuEventRecord = event_record;
@@ -343,7 +381,7 @@ struct session *fake_session(unsigned k)
 	w->d = &w->driver;
 	w->records = records;
 	next_stream = next_event = 0;
-	fake_busy = 0;
+	fake_busy = fake_capturing = 0;
 	fake_fails = CUDA_SUCCESS;
 	w->control = (CUstream)63;
 	s->w = w;

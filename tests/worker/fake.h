@@ -13,6 +13,7 @@
 
 extern char fake_log[65536];
 extern uint64_t fake_busy;                               /* bit n: stream n has work */
+extern uint64_t fake_capturing;                          /* bit n: stream n captures, and queries of it fail */
 extern unsigned fake_streams, fake_events, fake_objects; /* alive */
 extern CUresult fake_fails;                              /* what launches, copies and writes return */
 extern bool fake_quiet;                                  /* no log lines of the worker on stderr */

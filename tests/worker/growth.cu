@@ -1,5 +1,6 @@
-/* growth.cu - a program that outgrows 4 GiB, by size and by allocating while its kernels run: pointers, variables and constants stay what they were.
- * An ordinary CUDA program; it needs 12 GiB of device memory that it hardly touches. */
+/* growth.cu - a program that outgrows 4 GiB, by size and by allocating while its kernels run: pointers, variables and
+ * constants stay what they were. An ordinary CUDA program; it needs 12 GiB of device memory that it hardly touches.
+ */
 #include <cstdio>
 #include <cuda_runtime.h>
 

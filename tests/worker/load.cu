@@ -1,7 +1,8 @@
-/* load.cu - two programs for the failure tests.
- *   load steady STOP   computes and checks until the file STOP exists; prints rounds, wrong results, and how free memory changed
- *   load victim SEED   keeps the worker busy in every way until it is killed: streams, events, copies, memory, endless kernels
- *   load wait          launches work and waits; prints what the wait returned and how long after its line "waiting" that was */
+/* load.cu - programs for the failure tests.
+ *   load steady STOP   computes and checks until the file STOP exists; prints rounds, wrong results, and how free
+ * memory changed load victim SEED   keeps the worker busy in every way until it is killed: streams, events, copies,
+ * memory, endless kernels load wait          launches work and waits; prints what the wait returned and how long
+ * after its line "waiting" that was */
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -61,7 +62,8 @@ static int victim(unsigned seed)
 	cudaEvent_t ev;
 	unsigned *d[4] = {}, *h, calls = 0;
 	srand(seed);
-	for (int i = 0; i < 3; i++) cudaStreamCreateWithFlags(&st[i], i == 2 ? cudaStreamNonBlocking : cudaStreamDefault);
+	for (int i = 0; i < 3; i++)
+		cudaStreamCreateWithFlags(&st[i], i == 2 ? cudaStreamNonBlocking : cudaStreamDefault);
 	cudaEventCreate(&ev);
 	cudaMallocHost(&h, 1 << 20);
 	if (seed % 4 == 0) {
@@ -83,6 +85,17 @@ static int victim(unsigned seed)
 	}
 }
 
+__global__ void write(unsigned *p) { *p = 1; }
+
+static int poke()
+{
+	if (cudaFree(nullptr)) return 2;
+	write<<<1, 1>>>((unsigned *)0x7000000010ull);
+	cudaError_t e = cudaDeviceSynchronize();
+	printf("poke result=%s\n", cudaGetErrorName(e));
+	return 0;
+}
+
 static int wait()
 {
 	unsigned *d;
@@ -93,7 +106,8 @@ static int wait()
 	cudaError_t e = cudaDeviceSynchronize();
 	double t = seconds();
 	cudaError_t again = cudaMalloc(&d, 4096), third = cudaMemset(d, 0, 16);
-	printf("wait result=%s again=%s,%s more=%.2f\n", cudaGetErrorName(e), cudaGetErrorName(again), cudaGetErrorName(third), seconds() - t);
+	printf("wait result=%s again=%s,%s more=%.2f\n", cudaGetErrorName(e), cudaGetErrorName(again),
+	       cudaGetErrorName(third), seconds() - t);
 	return e == cudaSuccess;
 }
 
@@ -102,5 +116,6 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "steady")) return steady(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "victim")) return victim(atoi(argv[2]));
 	if (argc == 2 && !strcmp(argv[1], "wait")) return wait();
+	if (argc == 2 && !strcmp(argv[1], "poke")) return poke();
 	return 2;
 }

@@ -280,6 +280,76 @@ static const char *destroyed_while_held(struct session *s)
 	return NULL;
 }
 
+/* What waits for a record of a stream that is gone does not look at it again. */
+static const char *destroyed_while_awaited(struct session *s)
+{
+	stream(s, 0, CU_STREAM_NON_BLOCKING);
+	stream(s, 1, CU_STREAM_NON_BLOCKING);
+	event(s, 0);
+	hostfunc(s, SID(0), 5);
+	record(s, 0, SID(0), 0);
+	hostfunc(s, SID(1), 6);
+	await(s, SID(1), 0);
+	fake_said("write:2=5 write:3=6");
+	destroy(s, 0);
+	done(s, 5);
+	EXPECT(fake_said("record:2>1"));
+	done(s, 6);
+	EXPECT(fake_said("wait:3<1"));
+	return NULL;
+}
+
+static bool capture(struct session *s, unsigned i)
+{
+	struct msg_capture_begin *m = fake_msg(AG_OP_capture_begin, sizeof *m, 0, true);
+	m->stream = SID(i);
+	return fake_serve(s, m);
+}
+
+static bool drained(void *s, unsigned ms) { return streams_drain(s, ms); }
+
+/* A capture hides a stream from queries, not its earlier work: memory does not move under that. */
+static const char *work_before_a_capture_counts(struct session *s)
+{
+	uint64_t addr = 0, got = 0, extent = window_extent(s->win);
+	int fd;
+
+	stream(s, 0, CU_STREAM_NON_BLOCKING);
+	fake_busy = 1 << 2;
+	copy(s, SID(0));
+	capture(s, 0);
+	EXPECT(s->st.captures == 1);
+	EXPECT(!streams_drain(s, 0));
+	EXPECT(window_grant(s->win, 1 << 20, false, drained, s, &addr, &got, &fd) == 0);
+	EXPECT(addr >= window_base(s->win) + extent);
+	destroy(s, 0);
+	EXPECT(!streams_drain(s, 0));
+	fake_busy = 0;
+	EXPECT(streams_drain(s, 0));
+	fake_log[0] = 0;
+	return NULL;
+}
+
+/* The same of a stream that a capture draws in. */
+static const char *work_before_being_drawn_in_counts(struct session *s)
+{
+	stream(s, 0, CU_STREAM_NON_BLOCKING);
+	stream(s, 1, CU_STREAM_NON_BLOCKING);
+	event(s, 0);
+	capture(s, 0);
+	fake_busy = 1 << 3;
+	copy(s, SID(1));
+	record(s, 0, SID(0), 0);
+	fake_capturing |= 1 << 3;
+	await(s, SID(1), 0);
+	EXPECT(s->st.captures == 2);
+	EXPECT(!streams_drain(s, 0));
+	fake_busy = 0;
+	EXPECT(streams_drain(s, 0));
+	fake_log[0] = 0;
+	return NULL;
+}
+
 static const char *a_fault_drops_what_is_held(struct session *s)
 {
 	stream(s, 0, CU_STREAM_NON_BLOCKING);
@@ -337,6 +407,9 @@ int main(void)
 		{ "a_later_record_wins", a_later_record_wins },
 		{ "legacy_order_with_holds", legacy_order_with_holds },
 		{ "destroyed_while_held", destroyed_while_held },
+		{ "destroyed_while_awaited", destroyed_while_awaited },
+		{ "work_before_a_capture_counts", work_before_a_capture_counts },
+		{ "work_before_being_drawn_in_counts", work_before_being_drawn_in_counts },
 		{ "a_fault_drops_what_is_held", a_fault_drops_what_is_held },
 		{ "end_while_held", end_while_held },
 		{ "too_much_held_back", too_much_held_back },

@@ -49,8 +49,8 @@ CUresult soft_cuMemAllocPitch_v2(CUdeviceptr *out, size_t *pitch, size_t width, 
 static CUresult free_range(struct soft_ctx *c, uint64_t addr, bool host)
 {
 	struct soft_range *r = soft_range_at(addr);
-	if (!r || r->e.base != addr || r->type == SOFT_R_REGISTERED || r->type == SOFT_R_VMM || r->type == SOFT_R_ARRAY ||
-			r->variable || (r->type == SOFT_R_HOST) != host)
+	if (!r || r->e.base != addr || r->type == SOFT_R_REGISTERED || r->type == SOFT_R_VMM ||
+	    r->type == SOFT_R_ARRAY || r->variable || (r->type == SOFT_R_HOST) != host)
 		return CUDA_ERROR_INVALID_VALUE;
 	CUresult error = soft_ctx_sync(r->ctx ? r->ctx : c);
 	if (error)
@@ -161,8 +161,9 @@ CUresult soft_cuMemAllocManaged(CUdeviceptr *out, size_t size, unsigned int flag
 	if (r)
 		return r;
 	uint64_t addr;
-	r = out && (flags == CU_MEM_ATTACH_GLOBAL || flags == CU_MEM_ATTACH_HOST) ? pages(c, size, SOFT_R_MANAGED, flags, &addr)
-		: CUDA_ERROR_INVALID_VALUE;
+	r = out && (flags == CU_MEM_ATTACH_GLOBAL || flags == CU_MEM_ATTACH_HOST)
+		    ? pages(c, size, SOFT_R_MANAGED, flags, &addr)
+		    : CUDA_ERROR_INVALID_VALUE;
 	if (!r)
 		*out = addr;
 	return soft_leave(r);

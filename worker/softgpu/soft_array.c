@@ -53,8 +53,8 @@ static bool dimensions_ok(const CUDA_ARRAY3D_DESCRIPTOR *d)
 	if (!d->Width)
 		return false;
 	if (cube)
-		return d->Width == d->Height && d->Width <= 32768 && (layered ? d->Depth && d->Depth % 6 == 0 && d->Depth <= 2046
-			: d->Depth == 6);
+		return d->Width == d->Height && d->Width <= 32768 &&
+		       (layered ? d->Depth && d->Depth % 6 == 0 && d->Depth <= 2046 : d->Depth == 6);
 	if (layered)
 		return d->Width <= 32768 && d->Height <= 32768 && d->Depth && d->Depth <= 2048;
 	if (d->Depth)
@@ -109,7 +109,9 @@ CUresult soft_cuArrayCreate_v2(CUarray *out, const CUDA_ARRAY_DESCRIPTOR *d)
 {
 	if (!d)
 		return CUDA_ERROR_INVALID_VALUE;
-	CUDA_ARRAY3D_DESCRIPTOR e = { .Width = d->Width, .Height = d->Height, .Format = d->Format, .NumChannels = d->NumChannels };
+	CUDA_ARRAY3D_DESCRIPTOR e = {
+		.Width = d->Width, .Height = d->Height, .Format = d->Format, .NumChannels = d->NumChannels
+	};
 	return soft_cuArray3DCreate_v2(out, &e);
 }
 
@@ -120,7 +122,9 @@ static CUresult enter_array(CUarray h, const void *argument, struct soft_array *
 	if (r)
 		return r;
 	*a = soft_obj_find(SOFT_ARRAY, h);
-	return !*a ? soft_leave(CUDA_ERROR_INVALID_HANDLE) : argument ? CUDA_SUCCESS : soft_leave(CUDA_ERROR_INVALID_VALUE);
+	return !*a	  ? soft_leave(CUDA_ERROR_INVALID_HANDLE)
+	       : argument ? CUDA_SUCCESS
+			  : soft_leave(CUDA_ERROR_INVALID_VALUE);
 }
 
 CUresult soft_cuArray3DGetDescriptor_v2(CUDA_ARRAY3D_DESCRIPTOR *d, CUarray h)

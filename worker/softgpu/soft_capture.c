@@ -1,8 +1,8 @@
 /* soft_capture.c - stream capture: what is issued to a capturing stream becomes nodes of a graph.
  *
- * A capture begins at one stream and spreads to others through events.  Each capturing stream keeps its tips, the nodes
- * that its next node depends on.  A call that a capture cannot follow makes the capture invalid, and says so at its end.
- * Owns: captures; a reference to the graph passes to the program when the capture ends. */
+ * A capture begins at one stream and spreads to others through events.  Each capturing stream keeps its tips, the
+ * nodes that its next node depends on.  A call that a capture cannot follow makes the capture invalid, and says so at
+ * its end. Owns: captures; a reference to the graph passes to the program when the capture ends. */
 #include "soft_graph.h"
 
 struct soft_capture {

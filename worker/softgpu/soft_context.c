@@ -103,7 +103,8 @@ static void drop_ranges(struct soft_ctx *c)
 			continue;
 		struct soft_span *span = r->span;
 		if (r->type == SOFT_R_REGISTERED && !soft_host_snapshot(r))
-			soft_log("out of memory: kernels may still reach host memory that a destroyed context had registered");
+			soft_log("out of memory: kernels may still reach host memory that a destroyed context had "
+				 "registered");
 		soft_range_remove(r);
 		if (span)
 			soft_span_free(span);
@@ -680,7 +681,8 @@ CUresult soft_cuCtxEnablePeerAccess(CUcontext peer, unsigned int flags)
 		return r;
 	if (flags)
 		return soft_leave(CUDA_ERROR_INVALID_VALUE);
-	return soft_leave(soft_obj_find(SOFT_CTX, peer) ? CUDA_ERROR_PEER_ACCESS_UNSUPPORTED : CUDA_ERROR_INVALID_CONTEXT);
+	return soft_leave(soft_obj_find(SOFT_CTX, peer) ? CUDA_ERROR_PEER_ACCESS_UNSUPPORTED
+							: CUDA_ERROR_INVALID_CONTEXT);
 }
 
 CUresult soft_cuCtxDisablePeerAccess(CUcontext peer)
@@ -689,5 +691,6 @@ CUresult soft_cuCtxDisablePeerAccess(CUcontext peer)
 	CUresult r = soft_enter(&c);
 	if (r)
 		return r;
-	return soft_leave(soft_obj_find(SOFT_CTX, peer) ? CUDA_ERROR_PEER_ACCESS_NOT_ENABLED : CUDA_ERROR_INVALID_CONTEXT);
+	return soft_leave(soft_obj_find(SOFT_CTX, peer) ? CUDA_ERROR_PEER_ACCESS_NOT_ENABLED
+							: CUDA_ERROR_INVALID_CONTEXT);
 }

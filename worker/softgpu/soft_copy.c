@@ -28,9 +28,9 @@ struct copy_op {
 static bool side_extent(const struct soft_side *s, uint64_t width, uint64_t height, uint64_t depth, uint64_t *len)
 {
 	uint64_t rows, planes, sum;
-	return !__builtin_mul_overflow(s->pitch, height - 1, &rows) && !__builtin_mul_overflow(s->slice, depth - 1, &planes) &&
-		!__builtin_add_overflow(rows, planes, &sum) && !__builtin_add_overflow(sum, width, len) &&
-		*len <= UINT64_MAX - s->addr;
+	return !__builtin_mul_overflow(s->pitch, height - 1, &rows) &&
+	       !__builtin_mul_overflow(s->slice, depth - 1, &planes) && !__builtin_add_overflow(rows, planes, &sum) &&
+	       !__builtin_add_overflow(sum, width, len) && *len <= UINT64_MAX - s->addr;
 }
 
 CUresult soft_side_linear(uint64_t addr, uint64_t len, bool write, bool must_device, struct soft_side *out)
@@ -120,7 +120,8 @@ static CUresult new_copy(struct soft_side dst, struct soft_side src, uint64_t wi
 	uint64_t dst_len, src_len;
 	if (!side_extent(&dst, width, height, depth, &dst_len) || !side_extent(&src, width, height, depth, &src_len))
 		return CUDA_ERROR_INVALID_VALUE;
-	if ((dst.device && !soft_range_ok(dst.addr, dst_len, true)) || (src.device && !soft_range_ok(src.addr, src_len, false)))
+	if ((dst.device && !soft_range_ok(dst.addr, dst_len, true)) ||
+	    (src.device && !soft_range_ok(src.addr, src_len, false)))
 		return CUDA_ERROR_INVALID_VALUE;
 	struct copy_op *c = soft_op_new(sizeof *c + stage, run_copy, release_copy);
 	if (!c)
@@ -194,7 +195,8 @@ CUresult soft_copy(struct soft_stream *s, struct soft_side dst, struct soft_side
 		return r;
 	bool capturing = soft_capturing(s);
 	/* A pageable source may be reused once the call returns: small ones are taken along, larger ones waited for. */
-	bool stage = async && !capturing && !src.device && dst.device && height == 1 && depth == 1 && width <= LIGHT_BYTES;
+	bool stage =
+		async && !capturing && !src.device && dst.device && height == 1 && depth == 1 && width <= LIGHT_BYTES;
 	struct copy_op *c;
 	r = new_copy(dst, src, width, height, depth, stage ? width : 0, &c);
 	if (r)
@@ -227,9 +229,10 @@ static CUresult array_side(const struct half *h, uint64_t width, uint64_t height
 	struct soft_array *a = soft_obj_find(SOFT_ARRAY, h->array);
 	if (!a)
 		return CUDA_ERROR_INVALID_HANDLE;
-	uint64_t rows = a->desc.Height ? a->desc.Height : 1, planes = a->planes, row = (uint64_t)a->desc.Width * a->elem;
-	if (h->x % a->elem || width % a->elem || h->x > row || width > row - h->x || h->y > rows || height > rows - h->y ||
-			h->z > planes || depth > planes - h->z)
+	uint64_t rows = a->desc.Height ? a->desc.Height : 1, planes = a->planes,
+		 row = (uint64_t)a->desc.Width * a->elem;
+	if (h->x % a->elem || width % a->elem || h->x > row || width > row - h->x || h->y > rows ||
+	    height > rows - h->y || h->z > planes || depth > planes - h->z)
 		return CUDA_ERROR_INVALID_VALUE;
 	*out = (struct soft_side){ .pitch = a->pitch, .slice = a->slice, .device = true, .array = a,
 		.addr = a->mem->e.base + h->z * a->slice + h->y * a->pitch + h->x };
@@ -340,7 +343,8 @@ CUresult soft_memset_op(uint64_t dst, uint64_t pitch, unsigned elem, uint32_t va
 	struct soft_op **out)
 {
 	uint64_t row, rows, len;
-	if (__builtin_mul_overflow(width, (uint64_t)elem, &row) || dst % elem || (height > 1 && (pitch < row || pitch % elem)))
+	if (__builtin_mul_overflow(width, (uint64_t)elem, &row) || dst % elem ||
+	    (height > 1 && (pitch < row || pitch % elem)))
 		return CUDA_ERROR_INVALID_VALUE;
 	if (__builtin_mul_overflow(height - 1, pitch, &rows) || __builtin_add_overflow(rows, row, &len) ||
 			!soft_range_ok(dst, len, true))

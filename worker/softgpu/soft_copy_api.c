@@ -1,10 +1,11 @@
-/* soft_copy_api.c - the entry points of copies and fills; each describes its two sides and leaves the rest to soft_copy.c.
- * Which of them wait for the copy is the API's documented synchronisation behaviour. */
+/* soft_copy_api.c - the entry points of copies and fills; each describes its two sides and leaves the rest to
+ * soft_copy.c. Which of them wait for the copy is the API's documented synchronisation behaviour. */
 #include "soft_internal.h"
 
 enum where { HOST, DEVICE, ANY };
 
-static CUresult linear(CUstream hs, uint64_t dst, enum where dst_at, uint64_t src, enum where src_at, size_t n, bool async)
+static CUresult linear(CUstream hs, uint64_t dst, enum where dst_at, uint64_t src, enum where src_at, size_t n,
+		       bool async)
 {
 	struct soft_stream *s;
 	CUresult r = soft_enter_stream(hs, &s);
@@ -79,7 +80,8 @@ CUresult soft_cuMemcpyPeer(CUdeviceptr dst, CUcontext dst_ctx, CUdeviceptr src, 
 	return r ? r : linear(NULL, dst, DEVICE, src, DEVICE, n, false);
 }
 
-CUresult soft_cuMemcpyPeerAsync(CUdeviceptr dst, CUcontext dst_ctx, CUdeviceptr src, CUcontext src_ctx, size_t n, CUstream s)
+CUresult soft_cuMemcpyPeerAsync(CUdeviceptr dst, CUcontext dst_ctx, CUdeviceptr src, CUcontext src_ctx, size_t n,
+				CUstream s)
 {
 	CUresult r = contexts_ok(dst_ctx, src_ctx);
 	return r ? r : linear(s, dst, DEVICE, src, DEVICE, n, true);
@@ -108,15 +110,28 @@ static CUresult flat(CUstream s, const CUDA_MEMCPY2D *p, bool async, bool limit)
 {
 	if (!p)
 		return CUDA_ERROR_INVALID_VALUE;
-	bool device_src = p->srcMemoryType == CU_MEMORYTYPE_DEVICE, device_dst = p->dstMemoryType == CU_MEMORYTYPE_DEVICE;
+	bool device_src = p->srcMemoryType == CU_MEMORYTYPE_DEVICE,
+	     device_dst = p->dstMemoryType == CU_MEMORYTYPE_DEVICE;
 	if (limit && ((device_src && p->srcPitch > INT32_MAX) || (device_dst && p->dstPitch > INT32_MAX)))
 		return CUDA_ERROR_INVALID_VALUE;
 	CUDA_MEMCPY3D q = {
-		.srcXInBytes = p->srcXInBytes, .srcY = p->srcY, .srcMemoryType = p->srcMemoryType, .srcHost = p->srcHost,
-		.srcDevice = p->srcDevice, .srcArray = p->srcArray, .srcPitch = p->srcPitch,
-		.dstXInBytes = p->dstXInBytes, .dstY = p->dstY, .dstMemoryType = p->dstMemoryType, .dstHost = p->dstHost,
-		.dstDevice = p->dstDevice, .dstArray = p->dstArray, .dstPitch = p->dstPitch,
-		.WidthInBytes = p->WidthInBytes, .Height = p->Height, .Depth = 1,
+		.srcXInBytes = p->srcXInBytes,
+		.srcY = p->srcY,
+		.srcMemoryType = p->srcMemoryType,
+		.srcHost = p->srcHost,
+		.srcDevice = p->srcDevice,
+		.srcArray = p->srcArray,
+		.srcPitch = p->srcPitch,
+		.dstXInBytes = p->dstXInBytes,
+		.dstY = p->dstY,
+		.dstMemoryType = p->dstMemoryType,
+		.dstHost = p->dstHost,
+		.dstDevice = p->dstDevice,
+		.dstArray = p->dstArray,
+		.dstPitch = p->dstPitch,
+		.WidthInBytes = p->WidthInBytes,
+		.Height = p->Height,
+		.Depth = 1,
 	};
 	return box(s, &q, async);
 }
@@ -152,13 +167,29 @@ static CUresult peer_box(CUstream s, const CUDA_MEMCPY3D_PEER *p, bool async)
 		return CUDA_ERROR_INVALID_VALUE;
 	CUresult r = contexts_ok(p->dstContext, p->srcContext);
 	CUDA_MEMCPY3D q = {
-		.srcXInBytes = p->srcXInBytes, .srcY = p->srcY, .srcZ = p->srcZ, .srcLOD = p->srcLOD,
-		.srcMemoryType = p->srcMemoryType, .srcHost = p->srcHost, .srcDevice = p->srcDevice, .srcArray = p->srcArray,
-		.srcPitch = p->srcPitch, .srcHeight = p->srcHeight,
-		.dstXInBytes = p->dstXInBytes, .dstY = p->dstY, .dstZ = p->dstZ, .dstLOD = p->dstLOD,
-		.dstMemoryType = p->dstMemoryType, .dstHost = p->dstHost, .dstDevice = p->dstDevice, .dstArray = p->dstArray,
-		.dstPitch = p->dstPitch, .dstHeight = p->dstHeight,
-		.WidthInBytes = p->WidthInBytes, .Height = p->Height, .Depth = p->Depth,
+		.srcXInBytes = p->srcXInBytes,
+		.srcY = p->srcY,
+		.srcZ = p->srcZ,
+		.srcLOD = p->srcLOD,
+		.srcMemoryType = p->srcMemoryType,
+		.srcHost = p->srcHost,
+		.srcDevice = p->srcDevice,
+		.srcArray = p->srcArray,
+		.srcPitch = p->srcPitch,
+		.srcHeight = p->srcHeight,
+		.dstXInBytes = p->dstXInBytes,
+		.dstY = p->dstY,
+		.dstZ = p->dstZ,
+		.dstLOD = p->dstLOD,
+		.dstMemoryType = p->dstMemoryType,
+		.dstHost = p->dstHost,
+		.dstDevice = p->dstDevice,
+		.dstArray = p->dstArray,
+		.dstPitch = p->dstPitch,
+		.dstHeight = p->dstHeight,
+		.WidthInBytes = p->WidthInBytes,
+		.Height = p->Height,
+		.Depth = p->Depth,
 	};
 	return r ? r : box(s, &q, async);
 }
@@ -192,34 +223,40 @@ CUresult soft_cuMemcpyAtoA_v2(CUarray dst, size_t dst_off, CUarray src, size_t s
 
 CUresult soft_cuMemcpyAtoD_v2(CUdeviceptr dst, CUarray src, size_t off, size_t n)
 {
-	return row(NULL, (CUDA_MEMCPY3D){ FROM_ARRAY(src, off), .dstMemoryType = CU_MEMORYTYPE_DEVICE, .dstDevice = dst }, n,
-		false);
+	return row(NULL,
+		   (CUDA_MEMCPY3D){ FROM_ARRAY(src, off), .dstMemoryType = CU_MEMORYTYPE_DEVICE, .dstDevice = dst },
+		   n, false);
 }
 
 CUresult soft_cuMemcpyDtoA_v2(CUarray dst, size_t off, CUdeviceptr src, size_t n)
 {
-	return row(NULL, (CUDA_MEMCPY3D){ TO_ARRAY(dst, off), .srcMemoryType = CU_MEMORYTYPE_DEVICE, .srcDevice = src }, n,
-		false);
+	return row(NULL,
+		   (CUDA_MEMCPY3D){ TO_ARRAY(dst, off), .srcMemoryType = CU_MEMORYTYPE_DEVICE, .srcDevice = src }, n,
+		   false);
 }
 
 CUresult soft_cuMemcpyAtoH_v2(void *dst, CUarray src, size_t off, size_t n)
 {
-	return row(NULL, (CUDA_MEMCPY3D){ FROM_ARRAY(src, off), .dstMemoryType = CU_MEMORYTYPE_HOST, .dstHost = dst }, n, false);
+	return row(NULL, (CUDA_MEMCPY3D){ FROM_ARRAY(src, off), .dstMemoryType = CU_MEMORYTYPE_HOST, .dstHost = dst },
+		   n, false);
 }
 
 CUresult soft_cuMemcpyAtoHAsync_v2(void *dst, CUarray src, size_t off, size_t n, CUstream s)
 {
-	return row(s, (CUDA_MEMCPY3D){ FROM_ARRAY(src, off), .dstMemoryType = CU_MEMORYTYPE_HOST, .dstHost = dst }, n, true);
+	return row(s, (CUDA_MEMCPY3D){ FROM_ARRAY(src, off), .dstMemoryType = CU_MEMORYTYPE_HOST, .dstHost = dst }, n,
+		   true);
 }
 
 CUresult soft_cuMemcpyHtoA_v2(CUarray dst, size_t off, const void *src, size_t n)
 {
-	return row(NULL, (CUDA_MEMCPY3D){ TO_ARRAY(dst, off), .srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = src }, n, false);
+	return row(NULL, (CUDA_MEMCPY3D){ TO_ARRAY(dst, off), .srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = src },
+		   n, false);
 }
 
 CUresult soft_cuMemcpyHtoAAsync_v2(CUarray dst, size_t off, const void *src, size_t n, CUstream s)
 {
-	return row(s, (CUDA_MEMCPY3D){ TO_ARRAY(dst, off), .srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = src }, n, true);
+	return row(s, (CUDA_MEMCPY3D){ TO_ARRAY(dst, off), .srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = src }, n,
+		   true);
 }
 
 /* --- batches: copies of one stream; the attributes only say where memory lies and when a source is read --- */

@@ -91,7 +91,8 @@ CUresult soft_node_add(struct soft_graph *g, CUgraphNodeType type, struct soft_o
 	n->type = type;
 	n->op = op;
 	CUresult r = CUDA_SUCCESS;
-	if (type == CU_GRAPH_NODE_TYPE_KERNEL && !(n->pointers = calloc(soft_launch_params(op) + 1, sizeof *n->pointers)))
+	if (type == CU_GRAPH_NODE_TYPE_KERNEL &&
+	    !(n->pointers = calloc(soft_launch_params(op) + 1, sizeof *n->pointers)))
 		r = CUDA_ERROR_OUT_OF_MEMORY;
 	for (unsigned i = 0; i < ndeps && !r; i++)
 		r = deps[i]->graph == g ? soft_node_depend(n, deps[i]) : CUDA_ERROR_INVALID_VALUE;
@@ -254,7 +255,8 @@ CUresult soft_graph_kernel(struct soft_ctx *c, const CUDA_KERNEL_NODE_PARAMS *p,
 	if (!p)
 		return CUDA_ERROR_INVALID_VALUE;
 	struct soft_config cfg = {
-		.grid = { p->gridDimX, p->gridDimY, p->gridDimZ }, .block = { p->blockDimX, p->blockDimY, p->blockDimZ },
+		.grid = { p->gridDimX, p->gridDimY, p->gridDimZ },
+		.block = { p->blockDimX, p->blockDimY, p->blockDimZ },
 		.dyn_shared = p->sharedMemBytes,
 	};
 	return soft_launch_op(c, p->func ? p->func : (CUfunction)p->kern, &cfg, p->kernelParams, p->extra, out);
@@ -372,7 +374,8 @@ CUresult soft_cuGraphAddHostNode(CUgraphNode *out, CUgraph h, const CUgraphNode 
 	return soft_leave(r ? r : add(out, g, deps, ndeps, CU_GRAPH_NODE_TYPE_HOST, op, NULL));
 }
 
-CUresult soft_cuGraphAddChildGraphNode(CUgraphNode *out, CUgraph h, const CUgraphNode *deps, size_t ndeps, CUgraph child)
+CUresult soft_cuGraphAddChildGraphNode(CUgraphNode *out, CUgraph h, const CUgraphNode *deps, size_t ndeps,
+				       CUgraph child)
 {
 	struct soft_graph *g, *clone;
 	struct soft_node *n;
@@ -407,7 +410,8 @@ static CUresult add_event(CUgraphNode *out, CUgraph h, const CUgraphNode *deps, 
 	return soft_leave(r);
 }
 
-CUresult soft_cuGraphAddEventRecordNode(CUgraphNode *out, CUgraph h, const CUgraphNode *deps, size_t ndeps, CUevent event)
+CUresult soft_cuGraphAddEventRecordNode(CUgraphNode *out, CUgraph h, const CUgraphNode *deps, size_t ndeps,
+					CUevent event)
 {
 	return add_event(out, h, deps, ndeps, CU_GRAPH_NODE_TYPE_EVENT_RECORD, event);
 }
@@ -457,8 +461,8 @@ CUresult soft_cuGraphAddNode_v2(CUgraphNode *out, CUgraph h, const CUgraphNode *
 
 /* --- edges --- */
 
-static CUresult edges(CUgraph h, const CUgraphNode *from, const CUgraphNode *to, const CUgraphEdgeData *data, size_t count,
-	bool remove)
+static CUresult edges(CUgraph h, const CUgraphNode *from, const CUgraphNode *to, const CUgraphEdgeData *data,
+		      size_t count, bool remove)
 {
 	static const CUgraphEdgeData plain;
 	struct soft_graph *g;
@@ -802,7 +806,8 @@ CUresult soft_cuGraphRetainUserObject(CUgraph h, CUuserObject object, unsigned i
 		return r;
 	struct soft_user_object *u = soft_obj_find(SOFT_USER_OBJECT, object);
 	bool move = flags == CU_GRAPH_USER_OBJECT_MOVE;
-	if (!u || !count || count > INT32_MAX || flags & ~(unsigned)CU_GRAPH_USER_OBJECT_MOVE || (move && count > u->obj.refs))
+	if (!u || !count || count > INT32_MAX || flags & ~(unsigned)CU_GRAPH_USER_OBJECT_MOVE ||
+	    (move && count > u->obj.refs))
 		return soft_leave(CUDA_ERROR_INVALID_VALUE);
 	struct soft_user_ref *ref = malloc(sizeof *ref);
 	if (!ref)

@@ -1,7 +1,7 @@
 /* soft_graph.h - graphs: nodes in the order they were added, each with its operation as a template.
  *
- * Ownership: a graph owns its nodes; a node holds a reference to its template, or to its child graph, or names an event.
- * An executable graph holds references to templates only: it is independent of the graph it was made from. */
+ * Ownership: a graph owns its nodes; a node holds a reference to its template, or to its child graph, or names an
+ * event. An executable graph holds references to templates only: it is independent of the graph it was made from. */
 #ifndef AG_SOFT_GRAPH_H
 #define AG_SOFT_GRAPH_H
 

@@ -1,8 +1,8 @@
 /* soft_graph_exec.c - executable graphs: instantiation, launch, update.
  *
- * A launch is one operation of its stream, which runs the nodes one after the other in an order that respects the edges.
- * Launches of one executable graph follow each other, as the API says.
- * Owns: executable graphs; they hold references to the nodes' templates. */
+ * A launch is one operation of its stream, which runs the nodes one after the other in an order that respects the
+ * edges. Launches of one executable graph follow each other, as the API says. Owns: executable graphs; they hold
+ * references to the nodes' templates. */
 #include "soft_graph.h"
 
 struct step {
@@ -110,7 +110,8 @@ static CUresult keep_users(struct soft_graph_exec *x, const struct soft_graph *g
 
 static CUresult instantiate(struct soft_graph *g, unsigned long long flags, struct soft_graph_exec **out)
 {
-	unsigned long long known = CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH | CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD |
+	unsigned long long known =
+		CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH | CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD |
 		CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY | CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH;
 	if (flags & ~known)
 		return CUDA_ERROR_INVALID_VALUE;
@@ -194,7 +195,7 @@ struct graph_op {
 	struct soft_op op;
 	unsigned n;
 	struct todo {
-		struct soft_op *op;          /* a template; or for an event: what marks the record, or what to wait for */
+		struct soft_op *op; /* a template; or for an event: what marks the record, or what to wait for */
 		CUgraphNodeType type;
 	} steps[];
 };
@@ -362,7 +363,8 @@ CUresult soft_cuGraphExecMemcpyNodeSetParams(CUgraphExec h, CUgraphNode n, const
 	return soft_leave(r ? r : set_step(x, n, CU_GRAPH_NODE_TYPE_MEMCPY, op));
 }
 
-CUresult soft_cuGraphExecMemsetNodeSetParams(CUgraphExec h, CUgraphNode n, const CUDA_MEMSET_NODE_PARAMS *p, CUcontext ctx)
+CUresult soft_cuGraphExecMemsetNodeSetParams(CUgraphExec h, CUgraphNode n, const CUDA_MEMSET_NODE_PARAMS *p,
+					     CUcontext ctx)
 {
 	struct soft_graph_exec *x;
 	struct soft_op *op;
@@ -519,7 +521,8 @@ CUresult soft_cuGraphExecUpdate_v2(CUgraphExec h, CUgraph hg, CUgraphExecUpdateR
 	if (r)
 		return soft_leave(r);
 	*info = (CUgraphExecUpdateResultInfo){ 0 };
-	info->result = x->n == fresh->n ? compare(x, 0, fresh, &info->errorNode) : CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
+	info->result = x->n == fresh->n ? compare(x, 0, fresh, &info->errorNode)
+					: CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
 	if (info->result == CU_GRAPH_EXEC_UPDATE_SUCCESS)
 		take_over(x, 0, fresh);
 	else

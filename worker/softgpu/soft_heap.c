@@ -108,7 +108,8 @@ static CUresult place(struct soft_heap *h, uint64_t size, uint64_t align, struct
 			*addr = (*block)->span->e.base;
 		return r;
 	}
-	unsigned want = (unsigned)((size + UNIT - 1) / UNIT), step = (unsigned)(align > UNIT ? align / UNIT : 1), at = UNITS;
+	unsigned want = (unsigned)((size + UNIT - 1) / UNIT), step = (unsigned)(align > UNIT ? align / UNIT : 1),
+		 at = UNITS;
 	struct soft_block *b;
 	for (b = h->blocks; b; b = b->next)
 		if (b->units_free >= want && (at = find_run(b, want, step)) < UNITS)

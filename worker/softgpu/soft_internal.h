@@ -59,7 +59,8 @@ struct soft_obj {
 };
 
 /* All with the lock held. */
-void soft_obj_init(struct soft_obj *o, enum soft_kind kind, void (*free_fn)(struct soft_obj *)); /* refs = 1, findable */
+void soft_obj_init(struct soft_obj *o, enum soft_kind kind,
+		   void (*free_fn)(struct soft_obj *));	      /* refs = 1, findable */
 void *soft_obj_find(enum soft_kind kind, const void *handle); /* NULL when no such live object; takes no reference */
 void soft_obj_hide(struct soft_obj *o);   /* the handle is invalid from now on */
 void soft_ref(struct soft_obj *o);
@@ -98,7 +99,8 @@ CUresult soft_leave(CUresult r);                  /* releases the lock, returns 
 extern struct soft_ctx *soft_contexts;
 struct soft_ctx *soft_current(void);              /* lock held; NULL when none */
 CUresult soft_primary(struct soft_ctx **ctx);     /* lock held; creates the primary context's state when needed */
-void soft_ctx_fail(struct soft_ctx *c, CUresult error, const struct exec_fault *fault, const char *kernel); /* lock held */
+void soft_ctx_fail(struct soft_ctx *c, CUresult error, const struct exec_fault *fault,
+		   const char *kernel);		  /* lock held */
 CUresult soft_ctx_sync(struct soft_ctx *c);       /* lock held; waits for all its streams; the context's error */
 bool soft_device_ok(CUdevice dev);
 extern _Thread_local bool soft_in_callback;       /* this thread runs a host function: CUDA calls are not permitted */
@@ -111,7 +113,7 @@ struct soft_extent { uint64_t base, size; };      /* first member of whatever is
 struct soft_map { struct soft_extent **v; size_t n, cap; }; /* sorted by base, not overlapping */
 
 struct soft_extent *soft_map_at(const struct soft_map *m, uint64_t addr);      /* the one that contains addr */
-size_t soft_map_after(const struct soft_map *m, uint64_t addr);                /* index of the first that ends past addr */
+size_t soft_map_after(const struct soft_map *m, uint64_t addr); /* index of the first that ends past addr */
 bool soft_map_free(const struct soft_map *m, uint64_t base, uint64_t size);    /* nothing there */
 bool soft_map_add(struct soft_map *m, struct soft_extent *e);                  /* false: out of memory */
 void soft_map_remove(struct soft_map *m, struct soft_extent *e);
@@ -233,7 +235,8 @@ struct soft_stream {
 	CUlaunchMemSyncDomainMap sync_map;
 };
 
-void *soft_op_new(size_t size, CUresult (*run)(struct soft_op *, struct soft_stream *), void (*release)(struct soft_op *));
+void *soft_op_new(size_t size, CUresult (*run)(struct soft_op *, struct soft_stream *),
+		  void (*release)(struct soft_op *));
 void soft_op_ref(struct soft_op *op);
 void soft_op_unref(struct soft_op *op);
 CUresult soft_op_depend(struct soft_op *op, struct soft_op *on);

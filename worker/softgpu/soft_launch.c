@@ -137,9 +137,15 @@ void soft_launch_describe(const struct soft_op *op, CUDA_KERNEL_NODE_PARAMS *p, 
 {
 	const struct launch_op *o = (const struct launch_op *)op;
 	*p = (CUDA_KERNEL_NODE_PARAMS){
-		.func = (CUfunction)o->func, .gridDimX = o->cfg.grid[0], .gridDimY = o->cfg.grid[1], .gridDimZ = o->cfg.grid[2],
-		.blockDimX = o->cfg.block[0], .blockDimY = o->cfg.block[1], .blockDimZ = o->cfg.block[2],
-		.sharedMemBytes = o->cfg.dyn_shared, .kernelParams = pointers,
+		.func = (CUfunction)o->func,
+		.gridDimX = o->cfg.grid[0],
+		.gridDimY = o->cfg.grid[1],
+		.gridDimZ = o->cfg.grid[2],
+		.blockDimX = o->cfg.block[0],
+		.blockDimY = o->cfg.block[1],
+		.blockDimZ = o->cfg.block[2],
+		.sharedMemBytes = o->cfg.dyn_shared,
+		.kernelParams = pointers,
 	};
 	for (uint32_t i = 0; i < o->k->nparams; i++)
 		pointers[i] = (uint8_t *)o->params + o->k->param_offset[i];
@@ -175,8 +181,9 @@ CUresult soft_cuLaunchKernel(CUfunction f, unsigned int gx, unsigned int gy, uns
 	return launch(f, &cfg, s, params, extra, NULL);
 }
 
-CUresult soft_cuLaunchCooperativeKernel(CUfunction f, unsigned int gx, unsigned int gy, unsigned int gz, unsigned int bx,
-	unsigned int by, unsigned int bz, unsigned int shared, CUstream s, void **params)
+CUresult soft_cuLaunchCooperativeKernel(CUfunction f, unsigned int gx, unsigned int gy, unsigned int gz,
+					unsigned int bx, unsigned int by, unsigned int bz, unsigned int shared,
+					CUstream s, void **params)
 {
 	struct soft_config cfg = CONFIG(true);
 	return launch(f, &cfg, s, params, NULL, NULL);

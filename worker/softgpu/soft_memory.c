@@ -1,9 +1,8 @@
 /* soft_memory.c - the device's physical memory, the arena's address space, and the map of known ranges.
  *
- * Physical memory is one memory file, handed out in 2 MiB frames; it is mapped where programs see it.  Freed frames keep
- * their content, as on hardware: whoever hands memory to another owner has to scrub it.  Exportable and host-located
- * allocations have a file of their own.
- * Owns: the file, the frames' bitmap, the two maps. */
+ * Physical memory is one memory file, handed out in 2 MiB frames; it is mapped where programs see it.  Freed frames
+ * keep their content, as on hardware: whoever hands memory to another owner has to scrub it.  Exportable and
+ * host-located allocations have a file of their own. Owns: the file, the frames' bitmap, the two maps. */
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -209,7 +208,8 @@ static struct soft_span *span_at_address(uint64_t at, uint64_t size)
 		return NULL;
 	s->e = (struct soft_extent){ at, size };
 	void *want = (void *)at;
-	void *got = mmap(want, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+	void *got =
+		mmap(want, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
 	if (got != want || !soft_map_add(&spans, &s->e)) {
 		if (got != MAP_FAILED)
 			munmap(got, size);

@@ -1,9 +1,8 @@
 /* soft_module.c - modules and libraries of PTX: loading, functions, kernels, variables and their attributes.
  *
- * A library's code is loaded once, for all contexts.  A module lives until it is unloaded and the last grid that uses it
- * has ended.  Parsing and decoding run without the lock.
- * Owns: modules, functions, libraries, kernels, and the memory of variables (in the context's heap, or in one of its own
- * for libraries). */
+ * A library's code is loaded once, for all contexts.  A module lives until it is unloaded and the last grid that uses
+ * it has ended.  Parsing and decoding run without the lock. Owns: modules, functions, libraries, kernels, and the
+ * memory of variables (in the context's heap, or in one of its own for libraries). */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,7 +34,8 @@ static uint64_t variable_alloc(uint64_t size, uint64_t align)
 		library_heap = soft_heap_new();
 	struct soft_heap *heap = loading_for ? loading_for->heap : library_heap;
 	struct soft_range *r = NULL;
-	CUresult e = heap ? soft_heap_alloc(heap, size, align, SOFT_R_DEVICE, loading_for, &r) : CUDA_ERROR_OUT_OF_MEMORY;
+	CUresult e =
+		heap ? soft_heap_alloc(heap, size, align, SOFT_R_DEVICE, loading_for, &r) : CUDA_ERROR_OUT_OF_MEMORY;
 	if (!e)
 		r->variable = true;
 	soft_unlock();
@@ -141,13 +141,14 @@ static CUresult decode(const char *text, size_t len, struct ptx_module **out, st
 	if (!m)
 		return CUDA_ERROR_INVALID_PTX;
 	if (m->version_major > 9 || (m->version_major == 9 && m->version_minor > 0)) {
-		snprintf(e->text, sizeof e->text, "Unsupported .version %d.%d; current version is '9.0'", m->version_major,
-			m->version_minor);
+		snprintf(e->text, sizeof e->text, "Unsupported .version %d.%d; current version is '9.0'",
+			 m->version_major, m->version_minor);
 		ptx_free(m);
 		return CUDA_ERROR_UNSUPPORTED_PTX_VERSION;
 	}
 	if (m->target_sm > 90) {
-		snprintf(e->text, sizeof e->text, "SM version specified by .target is higher than default SM version assumed");
+		snprintf(e->text, sizeof e->text,
+			 "SM version specified by .target is higher than default SM version assumed");
 		ptx_free(m);
 		return CUDA_ERROR_INVALID_PTX;
 	}
@@ -435,7 +436,8 @@ CUresult soft_cuModuleEnumerateFunctions(CUfunction *out, unsigned int n, CUmodu
 	return soft_leave(r);
 }
 
-static CUresult global(const struct soft_module *m, const char *name, bool managed_only, CUdeviceptr *addr, size_t *size)
+static CUresult global(const struct soft_module *m, const char *name, bool managed_only, CUdeviceptr *addr,
+		       size_t *size)
 {
 	if (!name || !*name)
 		return CUDA_ERROR_INVALID_VALUE;
@@ -475,7 +477,8 @@ static CUresult get_attribute(const struct soft_func *f, CUfunction_attribute a,
 		[CU_FUNC_ATTRIBUTE_CONST_SIZE_BYTES] = (int)k->const_bytes,
 		[CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES] = (int)k->local_bytes,
 		[CU_FUNC_ATTRIBUTE_NUM_REGS] = (int)k->num_regs,
-		[CU_FUNC_ATTRIBUTE_PTX_VERSION] = f->module->virtual_arch, /* the architecture, whatever its name says */
+		[CU_FUNC_ATTRIBUTE_PTX_VERSION] =
+			f->module->virtual_arch, /* the architecture, whatever its name says */
 		[CU_FUNC_ATTRIBUTE_BINARY_VERSION] = k->binary_version,
 		[CU_FUNC_ATTRIBUTE_CACHE_MODE_CA] = 0,
 		[CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES] = f->max_dynamic_shared,
@@ -566,7 +569,9 @@ CUresult soft_cuFuncSetSharedMemConfig(CUfunction h, CUsharedconfig config)
 {
 	struct soft_func *f;
 	CUresult r = enter_func(h, &f);
-	return r ? r : soft_leave(config > CU_SHARED_MEM_CONFIG_EIGHT_BYTE_BANK_SIZE ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS);
+	return r ? r
+		 : soft_leave(config > CU_SHARED_MEM_CONFIG_EIGHT_BYTE_BANK_SIZE ? CUDA_ERROR_INVALID_VALUE
+										 : CUDA_SUCCESS);
 }
 
 CUresult soft_cuFuncGetModule(CUmodule *out, CUfunction h)
@@ -665,8 +670,9 @@ CUresult soft_cuLibraryLoadData(CUlibrary *out, const void *code, CUjit_option *
 	return soft_leave(CUDA_SUCCESS);
 }
 
-CUresult soft_cuLibraryLoadFromFile(CUlibrary *out, const char *path, CUjit_option *options, void **values, unsigned int n,
-	CUlibraryOption *library_options, void **library_values, unsigned int nlibrary)
+CUresult soft_cuLibraryLoadFromFile(CUlibrary *out, const char *path, CUjit_option *options, void **values,
+				    unsigned int n, CUlibraryOption *library_options, void **library_values,
+				    unsigned int nlibrary)
 {
 	char *text;
 	CUresult r = read_file(path, &text);
@@ -683,7 +689,9 @@ static CUresult enter_library(CUlibrary h, const void *argument, struct soft_lib
 	if (r)
 		return r;
 	*l = soft_obj_find(SOFT_LIBRARY, h);
-	return !*l ? soft_leave(CUDA_ERROR_INVALID_HANDLE) : !argument ? soft_leave(CUDA_ERROR_INVALID_VALUE) : CUDA_SUCCESS;
+	return !*l	   ? soft_leave(CUDA_ERROR_INVALID_HANDLE)
+	       : !argument ? soft_leave(CUDA_ERROR_INVALID_VALUE)
+			   : CUDA_SUCCESS;
 }
 
 CUresult soft_cuLibraryUnload(CUlibrary h)

@@ -44,8 +44,8 @@ static CUresult enter_func(CUfunction h, struct soft_func **f)
 	return *f ? CUDA_SUCCESS : soft_leave(CUDA_ERROR_INVALID_HANDLE);
 }
 
-CUresult soft_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *out, CUfunction h, int threads, size_t dyn_shared,
-	unsigned int flags)
+CUresult soft_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *out, CUfunction h, int threads,
+								   size_t dyn_shared, unsigned int flags)
 {
 	struct soft_func *f;
 	CUresult r = enter_func(h, &f);

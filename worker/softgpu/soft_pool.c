@@ -168,8 +168,9 @@ CUresult soft_cuMemFreeAsync(CUdeviceptr addr, CUstream hs)
 	if (!addr)
 		return soft_leave(CUDA_SUCCESS);
 	struct soft_range *range = soft_range_at(addr);
-	bool freeable = range && range->e.base == addr && (range->type == SOFT_R_POOL || range->type == SOFT_R_DEVICE) &&
-		!range->variable && !range->busy_free;
+	bool freeable = range && range->e.base == addr &&
+			(range->type == SOFT_R_POOL || range->type == SOFT_R_DEVICE) && !range->variable &&
+			!range->busy_free;
 	if (!freeable)
 		return soft_leave(CUDA_ERROR_INVALID_VALUE);
 	if (soft_capturing(s))

@@ -14,7 +14,8 @@ static uint64_t submitted;            /* operations so far; numbers them */
 
 /* --- operations --- */
 
-void *soft_op_new(size_t size, CUresult (*run)(struct soft_op *, struct soft_stream *), void (*release)(struct soft_op *))
+void *soft_op_new(size_t size, CUresult (*run)(struct soft_op *, struct soft_stream *),
+		  void (*release)(struct soft_op *))
 {
 	struct soft_op *op = calloc(1, size);
 	if (!op)

@@ -1,9 +1,9 @@
-/* soft_texture.c - texture and surface objects, mipmapped arrays.  The processor samples; it asks soft_texture() what a
- * handle stands for.  It knows one level and no sRGB: objects that need more are refused.
+/* soft_texture.c - texture and surface objects, mipmapped arrays.  The processor samples; it asks soft_texture() what
+ * a handle stands for.  It knows one level and no sRGB: objects that need more are refused.
  *
- * The table of handles is read by grids without a lock: an entry is published whole and never changes; a destroyed one is
- * freed when no grid runs.  An object keeps its arrays alive.
- * Owns: the table, texture and surface objects, mipmapped arrays. */
+ * The table of handles is read by grids without a lock: an entry is published whole and never changes; a destroyed
+ * one is freed when no grid runs.  An object keeps its arrays alive. Owns: the table, texture and surface objects,
+ * mipmapped arrays. */
 #include "soft_internal.h"
 
 enum { SOFT_MAX_LEVELS = 18, SOFT_MAX_TEXTURES = 1 << 16 };
@@ -297,11 +297,11 @@ static CUresult take_resource(struct soft_texture *t, const CUDA_RESOURCE_DESC *
 		return flat(t, d->res.linear.devPtr, d->res.linear.format, d->res.linear.numChannels, n, 1, n * elem);
 	}
 	case CU_RESOURCE_TYPE_PITCH2D:
-		if (d->res.pitch2D.width > 131072 || d->res.pitch2D.height > 65000 || d->res.pitch2D.pitchInBytes > 2097120 ||
-				d->res.pitch2D.pitchInBytes % 32)
+		if (d->res.pitch2D.width > 131072 || d->res.pitch2D.height > 65000 ||
+		    d->res.pitch2D.pitchInBytes > 2097120 || d->res.pitch2D.pitchInBytes % 32)
 			return CUDA_ERROR_INVALID_VALUE;
-		return flat(t, d->res.pitch2D.devPtr, d->res.pitch2D.format, d->res.pitch2D.numChannels, d->res.pitch2D.width,
-			d->res.pitch2D.height, d->res.pitch2D.pitchInBytes);
+		return flat(t, d->res.pitch2D.devPtr, d->res.pitch2D.format, d->res.pitch2D.numChannels,
+			    d->res.pitch2D.width, d->res.pitch2D.height, d->res.pitch2D.pitchInBytes);
 	default:
 		return CUDA_ERROR_INVALID_VALUE;
 	}
@@ -316,7 +316,8 @@ static CUresult take_sampler(struct soft_texture *t, const CUDA_TEXTURE_DESC *d)
 	for (int i = 0; i < 3; i++)
 		if (d->addressMode[i] > CU_TR_ADDRESS_MODE_BORDER)
 			return CUDA_ERROR_INVALID_VALUE;
-	if (d->flags & ~known || d->filterMode > CU_TR_FILTER_MODE_LINEAR || d->mipmapFilterMode > CU_TR_FILTER_MODE_LINEAR)
+	if (d->flags & ~known || d->filterMode > CU_TR_FILTER_MODE_LINEAR ||
+	    d->mipmapFilterMode > CU_TR_FILTER_MODE_LINEAR)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (d->flags & CU_TRSF_SRGB) {
 		soft_log("texture refused: sRGB is not supported");
@@ -342,7 +343,8 @@ static CUresult check_view(struct soft_texture *t, const CUDA_RESOURCE_VIEW_DESC
 {
 	if (!v)
 		return CUDA_SUCCESS;
-	if (v->format != CU_RES_VIEW_FORMAT_NONE || v->firstLayer || (v->lastLayer && v->lastLayer + 1 != t->view.depth))
+	if (v->format != CU_RES_VIEW_FORMAT_NONE || v->firstLayer ||
+	    (v->lastLayer && v->lastLayer + 1 != t->view.depth))
 		return CUDA_ERROR_NOT_SUPPORTED;
 	t->levels = *v;
 	t->has_levels = true;

@@ -14,7 +14,8 @@ static bool granular(uint64_t x)
 CUresult soft_cuMemGetAllocationGranularity(size_t *out, const CUmemAllocationProp *prop,
 	CUmemAllocationGranularity_flags option)
 {
-	if (!out || !prop || option > CU_MEM_ALLOC_GRANULARITY_RECOMMENDED || prop->type != CU_MEM_ALLOCATION_TYPE_PINNED)
+	if (!out || !prop || option > CU_MEM_ALLOC_GRANULARITY_RECOMMENDED ||
+	    prop->type != CU_MEM_ALLOCATION_TYPE_PINNED)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (prop->location.type == CU_MEM_LOCATION_TYPE_DEVICE && !soft_device_ok(prop->location.id))
 		return CUDA_ERROR_INVALID_DEVICE;
@@ -24,7 +25,8 @@ CUresult soft_cuMemGetAllocationGranularity(size_t *out, const CUmemAllocationPr
 
 /* --- addresses --- */
 
-CUresult soft_cuMemAddressReserve(CUdeviceptr *out, size_t size, size_t align, CUdeviceptr addr, unsigned long long flags)
+CUresult soft_cuMemAddressReserve(CUdeviceptr *out, size_t size, size_t align, CUdeviceptr addr,
+				  unsigned long long flags)
 {
 	CUresult r = soft_enter_any();
 	if (r)
@@ -50,7 +52,8 @@ CUresult soft_cuMemAddressFree(CUdeviceptr addr, size_t size)
 	if (r)
 		return r;
 	struct soft_span *s = soft_span_at(addr);
-	if (!s || !s->reserved_by_user || s->e.base != addr || s->e.size != size || !soft_map_free(&soft_ranges, addr, size))
+	if (!s || !s->reserved_by_user || s->e.base != addr || s->e.size != size ||
+	    !soft_map_free(&soft_ranges, addr, size))
 		return soft_leave(CUDA_ERROR_INVALID_VALUE);
 	soft_span_free(s);
 	return soft_leave(CUDA_SUCCESS);
@@ -165,7 +168,8 @@ CUresult soft_cuMemExportToShareableHandle(void *out, CUmemGenericAllocationHand
 	return soft_leave(CUDA_SUCCESS);
 }
 
-CUresult soft_cuMemImportFromShareableHandle(CUmemGenericAllocationHandle *out, void *os_handle, CUmemAllocationHandleType type)
+CUresult soft_cuMemImportFromShareableHandle(CUmemGenericAllocationHandle *out, void *os_handle,
+					     CUmemAllocationHandleType type)
 {
 	CUresult r = soft_enter_any();
 	if (r)
@@ -183,7 +187,8 @@ CUresult soft_cuMemImportFromShareableHandle(CUmemGenericAllocationHandle *out, 
 	struct soft_phys *p;
 	CUmemAllocationProp prop = {
 		.type = CU_MEM_ALLOCATION_TYPE_PINNED,
-		.location = { .type = CU_MEM_LOCATION_TYPE_HOST }, /* not counted twice: the exporter's device holds it */
+		.location = { .type = CU_MEM_LOCATION_TYPE_HOST }, /* not counted twice: the exporter's device holds
+								      it */
 		.requestedHandleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR,
 	};
 	r = soft_phys_new((uint64_t)st.st_size, &prop, &p);
@@ -217,8 +222,8 @@ CUresult soft_cuMemMap(CUdeviceptr addr, size_t size, size_t offset, CUmemGeneri
 	if (r)
 		return r;
 	struct soft_phys *p = phys_of(h);
-	if (!p || flags || offset || !size || !granular(addr) || !granular(size) || size > p->size || !reserved(addr, size) ||
-			!soft_map_free(&soft_ranges, addr, size))
+	if (!p || flags || offset || !size || !granular(addr) || !granular(size) || size > p->size ||
+	    !reserved(addr, size) || !soft_map_free(&soft_ranges, addr, size))
 		return soft_leave(CUDA_ERROR_INVALID_VALUE);
 	struct soft_range *range = soft_range_add(addr, size, SOFT_R_VMM, NULL);
 	if (!range)
@@ -287,8 +292,9 @@ CUresult soft_cuMemSetAccess(CUdeviceptr addr, size_t size, const CUmemAccessDes
 			desc[i].location.type <= CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT;
 		if (device && !soft_device_ok(desc[i].location.id))
 			return soft_leave(CUDA_ERROR_INVALID_DEVICE);
-		bool known = desc[i].flags == CU_MEM_ACCESS_FLAGS_PROT_NONE || desc[i].flags == CU_MEM_ACCESS_FLAGS_PROT_READ ||
-			desc[i].flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+		bool known = desc[i].flags == CU_MEM_ACCESS_FLAGS_PROT_NONE ||
+			     desc[i].flags == CU_MEM_ACCESS_FLAGS_PROT_READ ||
+			     desc[i].flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
 		if (!known || (!device && !host))
 			return soft_leave(CUDA_ERROR_INVALID_VALUE);
 		access |= desc[i].flags;
@@ -300,7 +306,8 @@ CUresult soft_cuMemSetAccess(CUdeviceptr addr, size_t size, const CUmemAccessDes
 		return soft_leave(CUDA_ERROR_INVALID_VALUE);
 	if (mprotect((void *)addr, size, prot))
 		return soft_leave(CUDA_ERROR_OUT_OF_MEMORY);
-	for (size_t i = soft_map_after(&soft_ranges, addr); i < soft_ranges.n && soft_ranges.v[i]->base < addr + size; i++)
+	for (size_t i = soft_map_after(&soft_ranges, addr); i < soft_ranges.n && soft_ranges.v[i]->base < addr + size;
+	     i++)
 		((struct soft_range *)soft_ranges.v[i])->access = access;
 	return soft_leave(CUDA_SUCCESS);
 }
