@@ -50,3 +50,14 @@ build/tests/semantics_test: $(call objs,$(SEMANTICS_SRC)) $(REWRITE_OBJ) $(PTX_O
 	$(CC) $(filter %.o,$^) -lm -pthread -o $@
 
 TESTS += build/tests/semantics_test
+
+build/tests/rewrite_fuzz_asan: build/asan/obj/tests/guard/rewrite_fuzz.o $(REWRITE_ASAN_OBJ) $(PTX_ASAN_OBJ) \
+		$(call asan_objs,$(wildcard guard/verify*.c))
+	@mkdir -p $(@D)
+	$(CC) $(ASAN_FLAGS) $(filter %.o,$^) -o $@
+
+build/tests/rewrite_fuzz: build/tests/rewrite_fuzz_asan $(GUARD_CU_PTX)
+	@printf '#!/bin/sh\nexec build/tests/rewrite_fuzz_asan 1500 tests/guard/rewrite/*.ptx build/tests/guard_ptx/*.ptx\n' > $@
+	@chmod +x $@
+
+TESTS += build/tests/rewrite_fuzz
