@@ -11,6 +11,7 @@ enum {
 	VMAX_TEXT = 512 << 20,
 	VMAX_LINE = 1 << 17,
 	VMAX_REGS = 1 << 19,            /* of one kernel */
+	VMAX_ALL_REGS = 1 << 24,        /* of all kernels: a line of text can declare many */
 	VMAX_RANGES = 256,              /* .reg lines of one kernel */
 	VMAX_LABELS = 1 << 22,          /* of one kernel */
 	VMAX_SUFFIX = 12,
@@ -129,7 +130,7 @@ struct verifier {
 	struct guard_verdict *out;
 	bool wide;
 	struct vfunc *funcs;
-	uint32_t nfuncs, cap_kernels;
+	uint32_t nfuncs, cap_kernels, all_regs;
 	struct vobject cbank, dyn;
 	uint8_t *kernel_seen;
 

@@ -97,9 +97,10 @@ bool reg_directive(struct verifier *v)
 	for (uint32_t i = 0; i < v->nranges; i++)
 		if (vword_eq(v->ranges[i].name, r.name))
 			return refuse(v, "'%.*s' is declared twice", WORD(w));
-	if (v->nranges == VMAX_RANGES || r.n > VMAX_REGS - v->nregs)
+	if (v->nranges == VMAX_RANGES || r.n > VMAX_REGS - v->nregs || r.n > VMAX_ALL_REGS - v->all_regs)
 		return refuse(v, "too many registers");
 	v->nregs += r.n;
+	v->all_regs += r.n;
 	while (v->cap_facts < v->nregs)
 		if (!vgrow(&v->fact, v->cap_facts, &v->cap_facts, sizeof *v->fact))
 			return no_memory(v);
@@ -185,7 +186,7 @@ static bool parse_memory(struct verifier *v, struct vop *o)
 static bool is_sreg(struct vword w, uint32_t *bits)
 {
 	for (size_t i = 0; i < COUNT(sreg_rows); i++)
-		if (vword_is(w, sreg_rows[i].name)) {
+		if (w.n > 2 && w.s[2] == sreg_rows[i].name[2] && vword_is(w, sreg_rows[i].name)) {
 			*bits = sreg_rows[i].bits;
 			return true;
 		}
@@ -497,7 +498,8 @@ bool by_table(struct verifier *v)
 	struct facts f;
 	for (size_t i = 0; i < COUNT(op_rows); i++) {
 		const struct op_row *r = &op_rows[i];
-		if (!vword_is(s->base, r->op) || strlen(r->operands) != s->nops || !match_suffixes(s, r->suffixes, &f))
+		if (s->base.s[0] != r->op[0] || !vword_is(s->base, r->op) || strlen(r->operands) != s->nops ||
+			!match_suffixes(s, r->suffixes, &f))
 			continue;
 		/* uses come before definitions, in time */
 		for (uint32_t k = 0; k < s->nops; k++)

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static char *read_file(const char *path, size_t *len)
 {
@@ -54,6 +55,64 @@ static bool one(const char *path, char why[300])
 	return ok;
 }
 
+/* --- small texts that ask for much: refused in good time -------------------------------------- */
+
+static char *put(char *p, const char *fmt, unsigned a)
+{
+	return p + sprintf(p, fmt, a, a);
+}
+
+#define HEAD ".version 9.0\n.target sm_90\n.address_size 64\n" \
+	".extern .const .align 16 .b8 ag_desc[128];\n// agileos: body\n"
+
+static char *many_kernels(char *p, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		p = put(p, ".visible .entry k%u()\n{\n\t.reg .b32 %%r<500000>;\n\tret;\n}\n", i);
+	return p;
+}
+
+/* Each of n registers is read in each of n blocks, and written in none but the first of them. */
+static char *blocks_by_registers(char *p, unsigned n)
+{
+	p += sprintf(p,
+		".visible .entry k0()\n{\n\t.reg .pred %%p<1>;\n\t.reg .b32 %%r<%u>;\n\tsetp.eq.u32 %%p0, 0, 0;\n", n);
+	p = put(p, "\tbra $L%u;\n", 1);
+	for (unsigned i = 1; i < n; i++)
+		p = put(put(p, "$L%u:\n\tadd.u32 %%r%u, ", i), "%%r%u, 1;\n", i);
+	return p + sprintf(p, "$Lkill:\n\tret;\n}\n");
+}
+
+static char *long_line(char *p, unsigned n)
+{
+	p += sprintf(p, ".visible .entry k0()\n{\n\tmov.u32 %%r0, ");
+	memset(p, '(', n);
+	return p + n + sprintf(p + n, ";\n");
+}
+
+static bool bomb(const char *name, char *(*fill)(char *, unsigned), unsigned n, const char *why)
+{
+	char *text = malloc((size_t)n * 96 + 65536), *end = fill(text + sprintf(text, HEAD), n);
+	struct guard_verdict v;
+	clock_t start = clock();
+	int rc = verify(text, (size_t)(end - text), false, NULL, 0, &v);
+	double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
+	bool ok = rc && strstr(v.reason, why) && seconds < 10;
+	printf("%sok verify/bomb_%s%s", ok ? "" : "not ", name, ok ? "\n" : ": ");
+	if (!ok)
+		printf("%.1f s, %s\n", seconds, v.reason);
+	verify_free(&v);
+	free(text);
+	return ok;
+}
+
+static bool bombs(void)
+{
+	return bomb("many_kernels", many_kernels, 20000, "too many registers") &
+	       bomb("blocks_by_registers", blocks_by_registers, 120000, "blocks times registers") &
+	       bomb("long_line", long_line, 4 << 20, "line too long");
+}
+
 int main(int argc, char **argv)
 {
 	glob_t g = { 0 };
@@ -72,5 +131,7 @@ int main(int argc, char **argv)
 		}
 	}
 	globfree(&g);
+	if (argc < 2 && !bombs())
+		failed = 1;
 	return failed;
 }
