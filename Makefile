@@ -27,7 +27,7 @@ asan_objs = $(patsubst %.c,build/asan/obj/%.o,$(1))
 # What `all` builds and `check` runs; the fragments append.
 BINS  :=
 LIBS  :=
-TESTS :=
+TESTS := tests/tidy.lua
 
 include $(wildcard */*.mk */*/*.mk)
 

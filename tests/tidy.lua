@@ -40,7 +40,8 @@ local rules = {
 
 -- Spelled in pieces, or this file would complain of itself.
 local words = { "TO" .. "DO", "FIX" .. "ME", "XX" .. "X", "HA" .. "CK[^I]", "not imple" .. "mented",
-	"unimple" .. "mented", "place" .. "holder", "for n" .. "ow[^%w]", "/wo" .. "rk/", "/ro" .. "ot/", "bash_" .. "jobs" }
+	"unimple" .. "mented", "place" .. "holder", "for n" .. "ow[^%w]", "/wo" .. "rk/", "/ro" .. "ot/",
+	"bash_" .. "jobs" }
 
 local makefiles = {}
 for f in io.popen("git ls-files '*.mk' Makefile"):lines() do
@@ -91,7 +92,9 @@ for _, f in ipairs(files) do
 			end
 			if line == "}" and start then
 				local len = n - start - 1
-				if len > 70 and cases * 2 < len then complain("functions", "%s:%d: %d lines", f, start_line, len) end
+				if len > 70 and cases * 2 < len then
+					complain("functions", "%s:%d: %d lines", f, start_line, len)
+				end
 				start = nil
 			end
 		end

@@ -63,7 +63,8 @@ local function assemble(path)
 	local arch = text:match("%.target%s+(sm_%d+[af]?)") or "sm_90"
 	local out = scratch .. "/out.cubin"
 	local relocatable = text:find("%.unified") and "-c " or ""
-	local command = ("timeout 60 %s %s-arch=%s %s -o %s 2>&1"):format(ptxas, relocatable, arch, quote(path), quote(out))
+	local command = ("timeout 60 %s %s-arch=%s %s -o %s 2>&1"):format(ptxas, relocatable, arch, quote(path),
+		quote(out))
 	local p = io.popen(command)
 	local message = p:read("a")
 	local good = p:close()

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# failure_test.sh - ends that nobody asked for: 200 clients killed under load while another computes; the worker killed while clients wait;
+# failure_test.sh - ends that nobody asked for: 200 clients killed under load while another computes; the worker
+# killed while clients wait;
 # a client that connects and says nothing or nonsense.  KILLS sets another number.
 set -u
 cd "$(dirname "$0")/../.."
@@ -46,7 +47,8 @@ why=
 [ $rc = 0 ] || why="the other client ended with $rc: $(cat "$dir/steady")"
 result "kills.neighbour" "$why"
 result "kills.sessions_end" "$([ "$left" = 1 ] || echo "$left clients are left")"
-result "kills.memory_returns" "$([ "${lost:-x}" = x ] && echo "unknown"; [ "${lost:-0}" -le 0 ] || echo "$lost bytes are lost")"
+result "kills.memory_returns" \
+	"$([ "${lost:-x}" = x ] && echo "unknown"; [ "${lost:-0}" -le 0 ] || echo "$lost bytes are lost")"
 result "kills.worker_lives" "$(kill -0 $worker 2>/dev/null || echo "it is gone")"
 result "kills.windows_return" "$(grep -c 'closed off' "$dir/log" | sed 's/^0$//')"
 
