@@ -62,8 +62,10 @@ static void copies2d()
 	/* A box inside: 7 x 3 elements at (5, 2). */
 	short2 box[3][7], got[3][7];
 	for (int i = 0; i < 21; i++) box[i / 7][i % 7] = make_short2(1000 + i, i);
-	MUST(cudaMemcpy2DToArray(a, 5 * sizeof(short2), 2, box, sizeof box[0], sizeof box[0], 3, cudaMemcpyHostToDevice));
-	MUST(cudaMemcpy2DFromArray(got, sizeof got[0], a, 5 * sizeof(short2), 2, sizeof got[0], 3, cudaMemcpyDeviceToHost));
+	MUST(cudaMemcpy2DToArray(a, 5 * sizeof(short2), 2, box, sizeof box[0], sizeof box[0], 3,
+		cudaMemcpyHostToDevice));
+	MUST(cudaMemcpy2DFromArray(got, sizeof got[0], a, 5 * sizeof(short2), 2, sizeof got[0], 3,
+		cudaMemcpyDeviceToHost));
 	e2e_case("box of an array", !memcmp(box, got, sizeof box));
 	MUST(cudaMemcpy2DFromArray(g.data(), row, a, 0, 0, row, H, cudaMemcpyDeviceToHost));
 	bool ok = true;
@@ -145,7 +147,8 @@ static void copies3d()
 	MUST(cudaMemcpy3DAsync(&p, 0));
 	std::vector<float> g(W * H * D);
 	p = {};
-	p.srcPtr = dev, p.dstPtr = make_cudaPitchedPtr(g.data(), W * sizeof(float), W, H), p.kind = cudaMemcpyDeviceToHost;
+	p.srcPtr = dev, p.dstPtr = make_cudaPitchedPtr(g.data(), W * sizeof(float), W, H),
+		p.kind = cudaMemcpyDeviceToHost;
 	p.extent = make_cudaExtent(W * sizeof(float), H, D);
 	MUST(cudaMemcpy3D(&p));
 	bool ok = true;
@@ -177,10 +180,12 @@ static void modes1d()
 	MUST(cudaMemcpyToArray(a, 0, 0, v, sizeof v, cudaMemcpyHostToDevice));
 	cudaResourceDesc r = of(a);
 	struct { const char *name; cudaTextureAddressMode mode; bool normal; std::vector<float> want; } rows[] = {
-		{ "clamped address", cudaAddressModeClamp, false, { 1, 1, 1, 1, 2, 4, 8, 16, 32, 64, 128, 128, 128, 128 } },
+		{ "clamped address", cudaAddressModeClamp, false, { 1, 1, 1, 1, 2, 4, 8, 16, 32, 64, 128, 128, 128,
+			128 } },
 		{ "border address", cudaAddressModeBorder, false, { 0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 0, 0, 0 } },
 		{ "wrapped address", cudaAddressModeWrap, true, { 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4 } },
-		{ "mirrored address", cudaAddressModeMirror, true, { 4, 2, 1, 1, 2, 4, 8, 16, 32, 64, 128, 128, 64, 32 } },
+		{ "mirrored address", cudaAddressModeMirror, true, { 4, 2, 1, 1, 2, 4, 8, 16, 32, 64, 128, 128, 64,
+			32 } },
 	};
 	for (auto &w : rows) {
 		cudaTextureObject_t t = texture(r, cudaFilterModePoint, cudaReadModeElementType, w.normal, w.mode);
@@ -214,7 +219,8 @@ __global__ void read2d(cudaTextureObject_t t, float *o, int w, int h, float sx, 
 __global__ void read_uchar4(cudaTextureObject_t t, float *o)
 {
 	float4 v = tex2D<float4>(t, threadIdx.x + .5f, .5f);
-	o[threadIdx.x * 4] = v.x, o[threadIdx.x * 4 + 1] = v.y, o[threadIdx.x * 4 + 2] = v.z, o[threadIdx.x * 4 + 3] = v.w;
+	o[threadIdx.x * 4] = v.x, o[threadIdx.x * 4 + 1] = v.y, o[threadIdx.x * 4 + 2] = v.z,
+		o[threadIdx.x * 4 + 3] = v.w;
 }
 
 __global__ void read_ints(cudaTextureObject_t t, float *o)
@@ -229,7 +235,8 @@ static void textures2d()
 	cudaChannelFormatDesc c = cudaCreateChannelDesc<float>();
 	std::vector<float> h(W * H), mid(W * H);
 	for (int i = 0; i < W * H; i++) h[i] = (float)(i % W) + 100.f * (i / W);
-	for (int i = 0; i < W * H; i++) mid[i] = std::fmin(i % W + .5f, W - 1.f) + 100.f * std::fmin(i / W + .5f, H - 1.f);
+	for (int i = 0; i < W * H; i++) mid[i] = std::fmin(i % W + .5f, W - 1.f) + 100.f * std::fmin(i / W + .5f,
+		H - 1.f);
 	MUST(cudaMallocArray(&a, &c, W, H));
 	MUST(cudaMemcpy2DToArray(a, 0, 0, h.data(), W * 4, W * 4, H, cudaMemcpyHostToDevice));
 	cudaTextureObject_t t = texture(of(a), cudaFilterModePoint, cudaReadModeElementType, false);

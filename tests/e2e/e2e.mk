@@ -1,9 +1,12 @@
 # End-to-end programs: ordinary CUDA, built by plain nvcc against build/lib; each starts its own worker when it runs.
 # `make e2e-native` builds the same sources against NVIDIA's runtime, to be run on a machine with a GPU.
-E2E := memory vmm reset drv_vectoradd streams graphs kernels output faults driver perthread arrays pools rdc memory_shared streams_shared
+E2E := memory vmm reset drv_vectoradd streams graphs kernels output faults driver perthread arrays pools misc ptx58 \
+	rdc memory_shared streams_shared
 E2E_NVCC := $(NVCC) -std=c++17 -O1 -w
 E2E_FLAGS_driver := -lcuda
 E2E_FLAGS_vmm := -lcuda
+E2E_FLAGS_misc := -lcuda
+E2E_FLAGS_ptx58 := -arch=sm_90 --extended-lambda
 E2E_FLAGS_drv_vectoradd := -lcuda
 E2E_FLAGS_perthread := -default-stream per-thread
 E2E_FLAGS_rdc := -rdc=true
@@ -13,7 +16,8 @@ E2E_SHARED = -cudart shared -Xlinker -rpath=$(abspath build/lib)
 define e2e_program
 build/tests/e2e/$(1): $(call E2E_SRC,$(1)) tests/e2e/check.h $$(LINK_LIBS) | build/bin/agileos
 	@mkdir -p $$(@D)
-	$$(E2E_NVCC) -o $$@ $(call E2E_SRC,$(1)) $$(E2E_FLAGS_$(1)) $(if $(filter %_shared,$(1)),$$(E2E_SHARED)) -Lbuild/lib
+	$$(E2E_NVCC) -o $$@ $(call E2E_SRC,$(1)) $$(E2E_FLAGS_$(1)) \
+		$(if $(filter %_shared,$(1)),$$(E2E_SHARED)) -Lbuild/lib
 build/native/e2e/$(1): $(call E2E_SRC,$(1)) tests/e2e/check.h
 	@mkdir -p $$(@D)
 	$$(E2E_NVCC) -o $$@ $(call E2E_SRC,$(1)) $$(E2E_FLAGS_$(1)) -L$(CUDA_HOME)/lib64/stubs

@@ -48,7 +48,8 @@ static void attributes(cudaMemPool_t pool, cudaStream_t s)
 	e2e_case("reserved holds what is used", get(pool, cudaMemPoolAttrReservedMemCurrent) >= used);
 	cudaPointerAttributes a;
 	MUST(cudaPointerGetAttributes(&a, p));
-	e2e_case("a pool's memory is the device's", a.type == cudaMemoryTypeDevice && a.device == 0 && a.devicePointer == p);
+	e2e_case("a pool's memory is the device's", a.type == cudaMemoryTypeDevice && a.device == 0
+		&& a.devicePointer == p);
 	MUST(cudaFreeAsync(p, s));
 	MUST(cudaStreamSynchronize(s));
 	e2e_case("and no longer when freed", get(pool, cudaMemPoolAttrUsedMemCurrent) == before);
@@ -133,7 +134,8 @@ static void own(cudaMemPool_t first, cudaStream_t s)
 	MUST(cudaDeviceGetMemPool(&now, 0));
 	uint64_t before = get(first, cudaMemPoolAttrUsedMemCurrent);
 	MUST(cudaMallocAsync(&q, BYTES, s));
-	e2e_case("the device's pool can be another", now == pool && get(first, cudaMemPoolAttrUsedMemCurrent) == before &&
+	e2e_case("the device's pool can be another", now == pool && get(first, cudaMemPoolAttrUsedMemCurrent) == before
+		&&
 		get(pool, cudaMemPoolAttrUsedMemCurrent) >= BYTES);
 	MUST(cudaFreeAsync(q, s));
 	MUST(cudaDeviceSetMemPool(0, first));
@@ -169,7 +171,8 @@ static void threads()
 				if (!ok) break;
 				add<<<(unsigned)(n + 255) / 256, 256, 0, s>>>(p, k * 100 + i, (int)n);
 				ok = !cudaMemcpyAsync(h, p, 4, cudaMemcpyDeviceToHost, s) &&
-					!cudaMemcpyAsync(h + 1, p + n - 1, 4, cudaMemcpyDeviceToHost, s) && !cudaFreeAsync(p, s) &&
+					!cudaMemcpyAsync(h + 1, p + n - 1, 4, cudaMemcpyDeviceToHost, s)
+						&& !cudaFreeAsync(p, s) &&
 					!cudaStreamSynchronize(s) && h[0] == k * 100 + i && h[1] == h[0];
 			}
 			good[k] = ok && !cudaStreamDestroy(s);
