@@ -156,6 +156,14 @@ bool defer_has_ticket(const struct session *s, uint64_t ticket)
 	return false;
 }
 
+void defer_forget(struct session *s, const struct stream *st)
+{
+	for (const struct stream *o = s->st.all; o; o = o->next)
+		for (struct deferred *d = o->head; d; d = d->next)
+			if (d->record_in == st)
+				d->record_in = NULL;
+}
+
 static bool runnable(const struct session *s, const struct deferred *d)
 {
 	if (d->ticket)

@@ -69,6 +69,9 @@ CUresult invoke_capture_begin(struct session *s, const struct msg_capture_begin 
 
 	for (uint32_t i = 0; i < m->ndeps; i++)
 		deps[i] = session_get(s, AG_K_GRAPHNODE, ids[i]);
+	r = stream_note_work(s, st);
+	if (r)
+		return r;
 	if (m->graph)
 		r = s->d->cuStreamBeginCaptureToGraph(st->real, session_get(s, AG_K_GRAPH, m->graph),
 		                                      m->ndeps ? deps : NULL, NULL, m->ndeps,

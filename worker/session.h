@@ -69,7 +69,8 @@ struct stream {
 	bool blocking;           /* orders with the legacy stream */
 	bool legacy, queue_only; /* queue_only: holds back session-wide signals, never work of its own */
 	bool zombie;             /* destroyed by the client, still has work held back */
-	bool capturing;          /* between begin and end of a capture: nothing real runs */
+	bool capturing;          /* between begin and end of a capture: nothing new is real; queries fail */
+	bool marked;             /* capturing: mark was recorded behind the work from before, which may still run */
 	bool active;             /* has work that no session-wide join has covered */
 	bool dirty;              /* blocking: has work that the legacy stream has not waited for */
 	uint64_t legacy_seen;    /* blocking: what it has waited for of the legacy stream */
@@ -82,6 +83,7 @@ struct event {
 	ag_id id;
 	CUevent real;
 	bool timing, recorded;
+	bool captured;          /* its latest record is part of a capture */
 	struct stream *pending; /* a record of it is held back there ... */
 	uint64_t pending_seq;   /* ... as this number */
 	uint64_t newest;        /* number of the latest record the program made */
@@ -112,6 +114,8 @@ struct stream *stream_find(const struct session *s, ag_id id);
 CUresult stream_order(struct session *s, struct stream *st);
 /* A real stream that has waited for everything the session submitted. */
 CUresult stream_join(struct session *s, CUstream *out);
+/* Before the stream may become part of a capture: notes the work it has. */
+CUresult stream_note_work(struct session *s, struct stream *st);
 /* Waits on the host until none of the session's streams has work. false: not within ms (UINT_MAX: for ever, or until
  * the session ends). */
 bool streams_drain(struct session *s, unsigned ms);
@@ -126,6 +130,7 @@ CUresult defer_ticket(struct session *s, struct stream *st, uint64_t ticket);
 bool defer_has_ticket(const struct session *s, uint64_t ticket);
 CUresult defer_ticket_done(struct session *s, uint64_t ticket); /* runs what became free; AG_MALFORMED as serve's */
 void defer_drop_all(struct session *s);
+void defer_forget(struct session *s, const struct stream *st); /* it goes; what it held back has run */
 
 /* --- modules (module.c, launch.c, cache.c) ------------------------------------------------------ */
 

@@ -77,14 +77,32 @@ static void release_real(struct session *s, struct stream *st)
 	st->real = NULL;
 }
 
+static bool idle(struct session *s, CUresult queried)
+{
+	if (context_error(queried))
+		context_died(s->w, queried);
+	return queried != CUDA_ERROR_NOT_READY;
+}
+
+/* A capture hides the stream's earlier work from queries; its mark does not. */
+static bool stream_idle(struct session *s, struct stream *st)
+{
+	if (!st->real)
+		return true;
+	if (st->capturing)
+		return !st->marked || idle(s, s->d->cuEventQuery(st->mark));
+	return idle(s, s->d->cuStreamQuery(st->real));
+}
+
 /* A destroyed stream stays in the list while it has work, because joins must still count it. */
 void streams_reap(struct session *s)
 {
 	for (struct stream *st = s->st.all, *next; st; st = next) {
 		next = st->next;
-		if (!st->zombie || st->head || s->d->cuStreamQuery(st->real) == CUDA_ERROR_NOT_READY)
+		if (!st->zombie || st->head || !stream_idle(s, st))
 			continue;
 		unlink_stream(s, st);
+		defer_forget(s, st);
 		for (uint32_t i = 0; i < s->table[AG_K_EVENT].n; i++) {
 			struct event *e = s->table[AG_K_EVENT].v[i].obj;
 			if (e && e->pending == st)
@@ -150,6 +168,14 @@ static CUresult mark(struct session *s, struct stream *st)
 			return r;
 	}
 	return s->d->cuEventRecord(st->mark, st->real);
+}
+
+CUresult stream_note_work(struct session *s, struct stream *st)
+{
+	CUresult r = st->capturing ? CUDA_SUCCESS : mark(s, st);
+
+	st->marked |= r == CUDA_SUCCESS;
+	return r;
 }
 
 /* `on` waits for everything in `st` so far; nothing when that is done already. */
@@ -262,15 +288,6 @@ CUresult stream_join(struct session *s, CUstream *out)
 	return CUDA_SUCCESS;
 }
 
-static bool idle(struct session *s, CUstream st)
-{
-	CUresult r = st ? s->d->cuStreamQuery(st) : CUDA_SUCCESS;
-
-	if (context_error(r))
-		context_died(s->w, r);
-	return r != CUDA_ERROR_NOT_READY;
-}
-
 bool streams_drain(struct session *s, unsigned ms)
 {
 	struct timespec start, now, nap = { 0, 20000 };
@@ -278,9 +295,9 @@ bool streams_drain(struct session *s, unsigned ms)
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (;;) {
-		bool all = idle(s, s->st.join);
+		bool all = !s->st.join || idle(s, s->d->cuStreamQuery(s->st.join));
 		for (struct stream *st = s->st.all; all && st; st = st->next)
-			all = st->capturing || idle(s, st->real);
+			all = stream_idle(s, st);
 		if (all)
 			return true;
 		clock_gettime(CLOCK_MONOTONIC, &now);
@@ -459,8 +476,10 @@ CUresult invoke_event_record(struct session *s, const struct msg_event_record *m
 
 	/* A record that was held back must not undo one that the program made later. */
 	bool latest = seq >= e->newest;
-	if (latest)
+	if (latest) {
 		e->newest = seq;
+		e->captured = st->capturing && !m->flags;
+	}
 	/* The word first: whoever has waited for the event, on whatever stream, must find it told as complete. */
 	if (!r && m->word && !st->capturing)
 		r = s->d->cuStreamWriteValue64_v2(st->real, m->word, m->value, 0);
@@ -505,10 +524,15 @@ CUresult invoke_stream_wait(struct session *s, const struct msg_stream_wait *m, 
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
 	struct stream *st = stream_find(s, m->stream);
+	const struct event *e = event_find(s, m->event);
 	CUresult r = stream_order(s, st);
 
+	if (!r && e->captured && st->legacy) /* as natively; here the worker's own copies go that way */
+		r = CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
+	if (!r && s->st.captures)
+		r = stream_note_work(s, st);
 	if (!r)
-		r = s->d->cuStreamWaitEvent(st->real, event_find(s, m->event)->real, m->flags);
+		r = s->d->cuStreamWaitEvent(st->real, e->real, m->flags);
 	if (!r && s->st.captures)
 		graph_refresh(s);
 	return r;
