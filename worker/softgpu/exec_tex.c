@@ -229,6 +229,9 @@ static void sample(struct warp *w, const struct op *o, uint32_t lane, const stru
 				pos[k] *= n[k] ? n[k] : 1;
 		}
 	}
+	/* A fetch of another shape than the texture's stays in the texture. */
+	if (layer >= (int64_t)t->depth)
+		layer = t->depth ? t->depth - 1 : 0;
 	bool whole = t->as_integer || (t->kind != EXEC_TEXEL_FLOAT && t->bits == 32);
 	if (x->gather) {
 		/* The four texels a linear filter would mix, in the order the ISA gives: (0,1) (1,1) (1,0) (0,0). */
