@@ -90,9 +90,11 @@ rc=$?
 worker=
 wait $waiter
 wrc=$?
-result "sigterm" "$([ $rc = 0 ] && [ $wrc = 0 ] || echo "worker $rc, client $wrc: $(cat "$dir/wait")")"
+why=
+[ $rc = 0 ] && [ $wrc = 0 ] || why="worker $rc, client $wrc: $(cat "$dir/wait")"
+result "sigterm" "$why"
 
-# The context itself dies, as only an unguarded kernel can make it: everyone is told at once, the worker ends and says so.
+# The context itself dies, as only an unguarded kernel can make it: everyone is told at once, the worker ends.
 start --unguarded
 rm -f "$dir/stop"
 $load steady "$dir/stop" >"$dir/steady" 2>&1 &
