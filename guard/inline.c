@@ -346,6 +346,81 @@ static void runtime_call(struct rw_kernel *k, struct frame *fr, const struct ptx
 		put_label(k, skip, in->line);
 }
 
+/* Could `f` be meant by a call with this table (.callprototype, .calltargets)? */
+static bool may_be(const struct rw_func *f, const struct ptx_table *t, const struct ptx_inst *in)
+{
+	const struct ptx_func *d = f->def, *p = t->proto;
+	const struct ptx_operand *rets, *fn, *args;
+
+	call_parts(in, &rets, &fn, &args);
+	if (d->nparams != (args ? args->nlist : 0) || d->nrets != (rets ? rets->nlist : 0) || f->active)
+		return false;
+	for (uint32_t i = 0; t->kind == PTX_TAB_CALLTARGETS && i < t->n; i++)
+		if (rw_func_of(t->funcs[i]) == f)
+			return true;
+	if (t->kind != PTX_TAB_PROTOTYPE || !p || p->nparams != d->nparams || p->nrets != d->nrets)
+		return false;
+	for (uint32_t i = 0; i < d->nparams; i++)
+		if (p->params[i].size != d->params[i].size)
+			return false;
+	return !d->nrets || p->rets[0].size == d->rets[0].size;
+}
+
+static void compare_id(struct rw_kernel *k, const struct ptx_inst *in, uint32_t pred, struct ptx_operand pointer,
+	uint32_t id)
+{
+	static const uint16_t mods[] = { PTX_MOD_ne, PTX_MOD_u64 };
+	struct ptx_inst *s = rw_emit(k, PTX_OP_setp, in->line, 3);
+
+	rw_set_mods(s, mods, 2);
+	s->type = s->type0 = PTX_T_U64;
+	s->ops[0] = rw_reg_op(pred);
+	s->ops[1] = pointer;
+	s->ops[2] = rw_imm_op(id);
+}
+
+/* A call through a register: one comparison for each function it may mean, each with its body; none of them is a
+ * trap. */
+static void indirect_call(struct rw_kernel *k, struct frame *fr, const struct ptx_inst *in,
+	const struct ptx_operand *fn)
+{
+	struct rw *rw = k->rw;
+	const struct ptx_table *t = NULL;
+	struct ptx_operand pointer;
+	struct ptx_inst plain = *in, *b;
+	uint32_t done = k->nlabels++, pred = rw_new_reg(k, RW_P);
+
+	for (unsigned i = 0; i < in->nops; i++)
+		if (in->ops[i].kind == PTX_O_TABLE && in->ops[i].u.table < fr->f->ntables)
+			t = &fr->f->tables[in->ops[i].u.table];
+	map_operand(k, fr, &pointer, fn);
+	if (!t || t->kind == PTX_TAB_BRANCH || k->regs[pointer.u.reg].cls != RW_RD)
+		rw_refuse(rw, in->line,
+			"opcode 'call' is not supported: a call through a register without a prototype");
+	if (in->has_pred) {
+		b = put_branch(k, done, in->line);
+		map_pred(b, in, fr);
+		b->pred_neg = !b->pred_neg;
+	}
+	plain.has_pred = false;
+	for (uint32_t i = 0; i < rw->ntaken; i++) {
+		uint32_t next;
+
+		if (!may_be(rw->taken[i], t, in))
+			continue;
+		next = k->nlabels++;
+		compare_id(k, in, pred, pointer, rw->taken[i]->id);
+		b = put_branch(k, next, in->line);
+		b->has_pred = true;
+		b->pred = pred;
+		inline_call(k, fr, &plain, rw->taken[i]);
+		put_branch(k, done, in->line);
+		put_label(k, next, in->line);
+	}
+	rw_emit(k, RW_OP_DIE, in->line, 0)->type = RW_CODE_TRAP;
+	put_label(k, done, in->line);
+}
+
 static void call(struct rw_kernel *k, struct frame *fr, const struct ptx_inst *in)
 {
 	struct rw *rw = k->rw;
@@ -354,9 +429,12 @@ static void call(struct rw_kernel *k, struct frame *fr, const struct ptx_inst *i
 
 	rw_check_inst(rw, in);
 	call_parts(in, &rets, &fn, &args);
+	if (fn && fn->kind == PTX_O_REG) {
+		indirect_call(k, fr, in, fn);
+		return;
+	}
 	if (!fn || fn->kind != PTX_O_FUNC)
-		rw_refuse(rw, in->line,
-			"opcode 'call' through a register is not supported: function pointers are not guarded");
+		rw_refuse(rw, in->line, "opcode 'call' has an unexpected target");
 	t = rw_func_of(fn->u.func);
 	if (t && t->def)
 		inline_call(k, fr, in, t);
@@ -413,6 +491,14 @@ static void one_inst(struct rw_kernel *k, struct frame *fr, const struct ptx_ins
 	map_pred(to, in, fr);
 	for (unsigned i = 0; i < in->nops; i++)
 		map_operand(k, fr, &ops[i], &in->ops[i]);
+	if (in->op == PTX_OP_mov && in->ops[1].kind == PTX_O_FUNC) {
+		struct rw_func *f = rw_func_of(in->ops[1].u.func);
+
+		if (!f || !f->id)
+			rw_refuse(rw, in->line, "the address of '%s' is taken, which is no function of the module",
+				in->ops[1].u.func->name);
+		ops[1] = rw_imm_op(f->id);
+	}
 }
 
 static void body_of(struct rw_kernel *k, struct frame *fr)

@@ -217,6 +217,45 @@ static void add_kernel(struct rw *rw, struct ptx_func *f, uint32_t piece)
 	rw->kernels[rw->nkernels++] = k;
 }
 
+struct rw_func *rw_func_named(struct rw *rw, uint32_t piece, const char *name)
+{
+	struct ptx_module *m = rw->pieces[piece].m;
+
+	for (uint32_t i = 0; i < m->nfuncs; i++)
+		if (!strcmp(m->funcs[i]->name, name))
+			return rw_func_of(m->funcs[i]);
+	return NULL;
+}
+
+static void take_address(struct rw *rw, struct rw_func *f)
+{
+	if (!f || !f->def || f->def->is_entry || f->id)
+		return;
+	RW_ROOM(&rw->arena, rw->taken, rw->ntaken, rw->cap_taken);
+	rw->taken[rw->ntaken++] = f;
+	f->id = rw->ntaken;
+}
+
+/* A function's address is a number of ours: an indirect call compares it with those of all functions it may mean. */
+static void number_functions(struct rw *rw)
+{
+	for (uint32_t p = 0; p < rw->npieces; p++) {
+		struct ptx_module *m = rw->pieces[p].m;
+
+		for (uint32_t f = 0; f < m->nfuncs; f++)
+			for (uint32_t i = 0; i < m->funcs[f]->ninsts; i++) {
+				const struct ptx_inst *in = &m->funcs[f]->insts[i];
+
+				if (in->op == PTX_OP_mov && in->nops > 1 && in->ops[1].kind == PTX_O_FUNC)
+					take_address(rw, rw_func_of(in->ops[1].u.func));
+			}
+	}
+	for (uint32_t i = 0; i < rw->nvars; i++)
+		for (uint32_t r = 0; r < rw->vars[i]->v->nrelocs; r++)
+			if (!rw_var_named(rw, rw->vars[i]->piece, rw->vars[i]->v->relocs[r].sym))
+				take_address(rw, rw_func_named(rw, rw->vars[i]->piece, rw->vars[i]->v->relocs[r].sym));
+}
+
 void rw_link(struct rw *rw)
 {
 	uint64_t names = 16, vars = 16;
@@ -259,6 +298,7 @@ void rw_link(struct rw *rw)
 				add_kernel(rw, m->funcs[i], rw->piece);
 	}
 	rw->piece = 0;
+	number_functions(rw);
 }
 
 /* The variable an initializer names: functions' own first would need a scope the text no longer has; names are

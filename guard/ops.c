@@ -135,6 +135,9 @@ void rw_check_inst(struct rw *rw, const struct ptx_inst *in)
 			bool sym = (info->cls == RW_C_MOV || info->cls == RW_C_CVTA) && *r == 's'
 				&& (o->kind == PTX_O_VAR || o->kind == PTX_O_PARAM);
 
+			if (o->kind == PTX_O_FUNC && info->cls == RW_C_MOV && *r == 's' && in->type != PTX_T_NONE
+			    && ptx_type_bytes(in->type) == 8)
+				continue;               /* a number, see link.c */
 			if (o->kind == PTX_O_FUNC)
 				rw_refuse(rw, in->line,
 					"opcode '%s' is not supported: addresses of functions are not guarded", name);

@@ -74,6 +74,7 @@ struct rw_func {
 	const struct rw_callee *callee;     /* instead of def */
 	uint32_t *label_order;
 	bool active;                        /* being inlined: a call of it is recursion */
+	uint32_t id;                        /* what its address is to the client, 0 when nobody takes it */
 };
 
 /* ag_smem_N, ag_dyn, ag_local_N, ag_const */
@@ -125,6 +126,7 @@ struct rw {
 	uint64_t data_bytes, data_init;
 	uint8_t *data, *cimage;
 	struct guard_data_reloc *relocs; uint32_t nrelocs, cap_relocs;
+	struct rw_func **taken; uint32_t ntaken, cap_taken;     /* functions whose address is taken; id is index + 1 */
 	uint32_t callees_used;          /* bit per runtime function */
 	uint8_t *gates_used;
 	struct rw_buf text, body;        /* malloc'd: the module so far, the kernel being printed */
@@ -192,6 +194,7 @@ void rw_print_module(struct rw *rw, struct guard_result *out);
 struct rw_var *rw_var_of(struct rw *rw, const struct ptx_var *v);          /* the definition behind a reference */
 struct rw_var *rw_var_named(struct rw *rw, uint32_t piece, const char *name);
 struct rw_func *rw_func_of(struct ptx_func *f);
+struct rw_func *rw_func_named(struct rw *rw, uint32_t piece, const char *name);
 
 /* space.c: what is known of a register's value, from its only definition. */
 struct rw_known {

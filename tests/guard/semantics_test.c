@@ -155,6 +155,9 @@ static const struct run runs[] = {
 	{ "async", "copies", "f f", { 1, 1, 1 }, { 128, 1, 1 }, 0, false },
 	{ "matrix", "tensor", "h f", { 1, 1, 1 }, { 32, 1, 1 }, 0, false },
 	{ "matrix", "fragments", "h h f 48", { 3, 3, 1 }, { 32, 1, 1 }, 0, false },
+	{ "pointers", "8pointers", "i 40", { 1, 1, 1 }, { 1, 1, 1 }, 0, false },
+	{ "pointers", "8pointers", "i 41", { 1, 1, 1 }, { 1, 1, 1 }, 0, false },
+	{ "pointers", "8virtuals", "i 7", { 1, 1, 1 }, { 1, 1, 1 }, 0, false },
 	{ "async", "mbar", "i", { 1, 1, 1 }, { 64, 1, 1 }, 0, false },
 };
 
