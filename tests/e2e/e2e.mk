@@ -1,6 +1,6 @@
 # End-to-end programs: ordinary CUDA, built by plain nvcc against build/lib; each starts its own worker when it runs.
 # `make e2e-native` builds the same sources against NVIDIA's runtime, to be run on a machine with a GPU.
-E2E := memory vmm reset drv_vectoradd streams graphs kernels output faults driver perthread arrays pools misc ptx58 \
+E2E := memory vmm reset drv_vectoradd threads streams graphs kernels output faults driver perthread arrays pools misc ptx58 \
 	rdc memory_shared streams_shared
 E2E_NVCC := $(NVCC) -std=c++17 -O1 -w
 E2E_FLAGS_driver := -lcuda
@@ -24,6 +24,20 @@ build/native/e2e/$(1): $(call E2E_SRC,$(1)) tests/e2e/check.h
 endef
 $(foreach p,$(E2E),$(eval $(call e2e_program,$(p))))
 
-TESTS += $(E2E:%=build/tests/e2e/%)
-e2e-native: $(patsubst %,build/native/e2e/%,$(filter-out %_shared,$(E2E)))
+# A program with the static Runtime and a library with the shared one. The library finds its Runtime by path: it needs
+# no environment either.
+TWO = $(E2E_NVCC) -Xlinker -rpath='$$ORIGIN'
+TWO_SRC := tests/e2e/two_main.cu tests/e2e/two_library.cu tests/e2e/two.h tests/e2e/check.h
+build/tests/e2e/two: $(TWO_SRC) $(LINK_LIBS) | build/bin/agileos
+	@mkdir -p $(@D)
+	$(E2E_NVCC) -shared -Xcompiler -fPIC $(E2E_SHARED) -o $(@D)/libtwo.so tests/e2e/two_library.cu -Lbuild/lib
+	$(TWO) -o $@ tests/e2e/two_main.cu -L$(@D) -ltwo -Lbuild/lib
+build/native/e2e/two: $(TWO_SRC)
+	@mkdir -p $(@D)
+	$(E2E_NVCC) -shared -Xcompiler -fPIC -cudart shared -Xlinker -rpath=$(CUDA_HOME)/lib64 -o $(@D)/libtwo.so \
+		tests/e2e/two_library.cu
+	$(TWO) -o $@ tests/e2e/two_main.cu -L$(@D) -ltwo
+
+TESTS += $(E2E:%=build/tests/e2e/%) build/tests/e2e/two tests/e2e/exports_test.lua
+e2e-native: $(patsubst %,build/native/e2e/%,$(filter-out %_shared,$(E2E)) two)
 .PHONY: e2e-native
