@@ -23,12 +23,17 @@ build/obj/link/%.o: $$(CORE_OBJ)
 	$(OBJCOPY) --keep-global-symbols=build/gen/$*.syms $@.all $@
 	@rm -f $@.all
 
-build/lib/libcuda.a: build/obj/link/cuda.o
-build/lib/libcudart_static.a: build/obj/link/cudart.o
+# In an archive the names are hidden besides, as NVIDIA's are: a shared library with a Runtime of its own must not be
+# bound to the program's. A reference that calls a name hidden makes it so.
+build/lib/libcuda.a: build/obj/link/cuda.o api/link.mk
+build/lib/libcudart_static.a: build/obj/link/cudart.o api/link.mk
 build/lib/%.a:
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) crs $@ $<
+	(echo '.section .note.GNU-stack,"",@progbits'; sed 's/.*/.globl &; .hidden &/' \
+		$(<:build/obj/link/%.o=build/gen/%.syms)) | $(AS) -o $(<:%.o=%.hidden) -
+	$(LD) -r -o $(<:%.o=%.a.o) $< $(<:%.o=%.hidden)
+	$(AR) crs $@ $(<:%.o=%.a.o)
 
 # No libcuda.so beside libcuda.so.1: -lcuda takes the archive, and the program runs with no environment set;
 # -l:libcuda.so.1 takes the other.
