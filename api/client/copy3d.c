@@ -45,8 +45,9 @@ static CUresult array_size(CUarray array, struct shape *size)
 		/* Packed formats have no plain element: the driver judges their copies. */
 		unsigned element = (unsigned)d.Format < sizeof bytes ? bytes[d.Format] : 0;
 		known[slot].array = array;
-		known[slot].size = !element ? (struct shape){ UINT64_MAX, UINT64_MAX, UINT64_MAX } :
-			(struct shape){ d.Width * d.NumChannels * element, d.Height ? d.Height : 1, d.Depth ? d.Depth : 1 };
+		known[slot].size = !element ? (struct shape){ UINT64_MAX, UINT64_MAX, UINT64_MAX }
+					    : (struct shape){ d.Width * d.NumChannels * element,
+							      d.Height ? d.Height : 1, d.Depth ? d.Depth : 1 };
 	}
 	*size = known[slot].size;
 	return CUDA_SUCCESS;
@@ -67,7 +68,8 @@ static CUresult side_of(struct side *e, CUmemorytype type, const void *host, CUd
 		struct shape size;
 		CUresult r = valid ? array_size(array, &size) : CUDA_ERROR_INVALID_HANDLE;
 		if (r == CUDA_SUCCESS && lod == 0 &&
-		    (beyond(x, n->width, size.width) || beyond(y, n->rows, size.rows) || beyond(z, n->depth, size.depth)))
+		    (beyond(x, n->width, size.width) || beyond(y, n->rows, size.rows) ||
+		     beyond(z, n->depth, size.depth)))
 			r = CUDA_ERROR_INVALID_VALUE;
 		return r;
 	}

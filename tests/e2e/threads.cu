@@ -1,4 +1,4 @@
-/* threads.cu - many threads of one program at once: streams of their own, memory, copies from pageable memory, events, host functions. */
+/* threads.cu - many threads of one program at once: own streams, memory, pageable copies, events, host functions. */
 #include "check.h"
 #include <atomic>
 #include <thread>
