@@ -295,6 +295,13 @@ M.structs = {
 					"CU_AD_FORMAT_HALF; v.res.pitch2D.numChannels = 1;",
 		},
 	},
+	-- Sparse arrays and those mapped later have no memory of their own: an access to a hole is a fault.
+	["struct CUDA_ARRAY3D_DESCRIPTOR_st"] = {
+		{ check = "(v->Flags & ~(CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_SURFACE_LDST | CUDA_ARRAY3D_CUBEMAP | " ..
+			"CUDA_ARRAY3D_TEXTURE_GATHER | CUDA_ARRAY3D_DEPTH_TEXTURE | " ..
+			"CUDA_ARRAY3D_COLOR_ATTACHMENT)) == 0" },
+		samples = { "v.Width = 4; v.Format = CU_AD_FORMAT_FLOAT; v.NumChannels = 1;" },
+	},
 	["struct CUDA_MEMCPY3D_st"] = copy3d(),
 	["struct CUDA_MEMSET_NODE_PARAMS_st"] = {
 		{ check = "v->elementSize == 1 || v->elementSize == 2 || v->elementSize == 4" },

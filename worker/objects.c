@@ -39,6 +39,7 @@ CUresult object_array_scrub(struct session *s, ag_id id, CUarray real)
 	CUresult r = s->d->cuArray3DGetDescriptor_v2(&a, real);
 
 	(void)id;
+	arrays_sweep(s);
 	if (!r)
 		r = stream_join(s, &stream);
 	size_t row = r ? 0 : a.Width * element_bytes(&a);
@@ -101,6 +102,36 @@ static CUresult drained(struct session *s)
 	return streams_drain(s, UINT32_MAX) ? CUDA_SUCCESS : CUDA_ERROR_CONTEXT_IS_DESTROYED;
 }
 
+/* A graph's copies name arrays by the driver's handle: one that went would leave them its memory, whosever that is by
+ * then. */
+struct kept_array {
+	struct kept_array *next;
+	CUarray real;
+};
+
+void arrays_sweep(struct session *s)
+{
+	if (!s->arrays || graph_pins(s) || !streams_drain(s, 0))
+		return;
+	while (s->arrays) {
+		struct kept_array *k = s->arrays;
+		s->arrays = k->next;
+		s->d->cuArrayDestroy(k->real);
+		free(k);
+	}
+}
+
+static CUresult keep_array(struct session *s, CUarray real)
+{
+	struct kept_array *k = malloc(sizeof *k);
+
+	if (!k)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	*k = (struct kept_array){ s->arrays, real };
+	s->arrays = k;
+	return (CUresult)AG_LATER;
+}
+
 CUresult object_array_unused(struct session *s, CUarray real, struct ag_out *out)
 {
 	(void)out;
@@ -108,7 +139,8 @@ CUresult object_array_unused(struct session *s, CUarray real, struct ag_out *out
 		session_log(s, "an array is destroyed before the texture or surface object that reads it: refused");
 		return CUDA_ERROR_ARRAY_IS_MAPPED;
 	}
-	return drained(s);
+	arrays_sweep(s);
+	return graph_pins(s) ? keep_array(s, real) : drained(s);
 }
 
 CUresult object_texture_gone(struct session *s, CUtexObject real, struct ag_out *out)
@@ -182,12 +214,25 @@ static CUresult forget_nodes(struct session *s, CUgraph graph, struct ag_out *ou
 	return r;
 }
 
+/* A capture that goes on into a graph the program holds: neither it nor its nodes may vanish under that. */
+static bool capture_into_graph(const struct session *s)
+{
+	for (struct stream *st = s->st.captures ? s->st.all : NULL; st; st = st->next) {
+		CUstreamCaptureStatus status;
+		CUgraph graph = NULL;
+		if (st->capturing && !s->d->cuStreamGetCaptureInfo_v3(st->real, &status, NULL, &graph, NULL, NULL, NULL) &&
+		    graph && session_find(s, AG_K_GRAPH, graph))
+			return true;
+	}
+	return false;
+}
+
 CUresult object_graph_forget(struct session *s, CUgraph real, struct ag_out *out)
 {
-	return forget_nodes(s, real, out, 0);
+	return capture_into_graph(s) ? CUDA_ERROR_ILLEGAL_STATE : forget_nodes(s, real, out, 0);
 }
 
 CUresult object_node_forget(struct session *s, CUgraphNode real, struct ag_out *out)
 {
-	return forget_child(s, real, out, 0);
+	return capture_into_graph(s) ? CUDA_ERROR_ILLEGAL_STATE : forget_child(s, real, out, 0);
 }

@@ -322,6 +322,8 @@ void session_teardown(struct session *s)
 	}
 	for (unsigned k = 0; k < AG_K_COUNT; k++)
 		table_clear(&s->table[k]);
+	if (idle)
+		arrays_sweep(s);
 	if (s->win && idle) {
 		window_close(s->win);
 		return_window_number(s->w, s->k);

@@ -210,6 +210,7 @@ struct session {
 	uint32_t next_module;
 	CUstream loader;   /* module loading; created when first needed */
 	uint64_t attached; /* bit i: service i knows this client */
+	struct kept_array *arrays; /* destroyed by the client while graphs may name them */
 	_Atomic uint64_t launches, device_bytes, host_bytes, messages, faults;
 };
 
@@ -232,6 +233,7 @@ bool serve_message(struct session *s, const uint8_t *msg);
 CUresult serve_act(struct session *s, const struct permit *p, const uint8_t *msg, void *rep, struct ag_out *out);
 
 /* graph.c, objects.c */
+void arrays_sweep(struct session *s);                     /* destroys kept arrays once no graph can name them */
 void graph_refresh(struct session *s);                    /* which streams capture now */
 void graph_abandon(struct session *s, struct stream *st); /* ends its capture; what it made goes */
 bool graph_pins(const struct session *s); /* graphs may name modules and events: none of them goes now */

@@ -38,7 +38,39 @@ CUresult texture_unname(struct session *s, ag_id id)
 	return id && AG_ID_INDEX(id) < TEXTURES ? set(s, AG_ID_INDEX(id), s->w->no_texture) : CUDA_SUCCESS;
 }
 
-CUresult object_texture_made(struct session *s, ag_id id, CUtexObject real) { return texture_name(s, id, real); }
+static unsigned channel_bytes(CUarray_format f)
+{
+	switch (f) {
+	case CU_AD_FORMAT_UNSIGNED_INT8:
+	case CU_AD_FORMAT_SIGNED_INT8: return 1;
+	case CU_AD_FORMAT_UNSIGNED_INT16:
+	case CU_AD_FORMAT_SIGNED_INT16:
+	case CU_AD_FORMAT_HALF: return 2;
+	case CU_AD_FORMAT_UNSIGNED_INT32:
+	case CU_AD_FORMAT_SIGNED_INT32:
+	case CU_AD_FORMAT_FLOAT: return 4;
+	default: return 0;
+	}
+}
+
+/* Rows in memory were checked as pitch times height: none may be wider than its pitch. */
+static bool rows_fit(const CUDA_RESOURCE_DESC *d)
+{
+	uint64_t texel = (uint64_t)channel_bytes(d->res.pitch2D.format) * d->res.pitch2D.numChannels;
+
+	return d->resType != CU_RESOURCE_TYPE_PITCH2D ||
+	       (texel && d->res.pitch2D.width <= d->res.pitch2D.pitchInBytes / texel);
+}
+
+CUresult object_texture_made(struct session *s, ag_id id, CUtexObject real)
+{
+	CUDA_RESOURCE_DESC d;
+	CUresult r = s->d->cuTexObjectGetResourceDesc(&d, real);
+
+	if (!r && !rows_fit(&d))
+		r = CUDA_ERROR_INVALID_VALUE;
+	return r ? r : texture_name(s, id, real);
+}
 
 CUresult object_surface_made(struct session *s, ag_id id, CUsurfObject real) { return texture_name(s, id, real); }
 

@@ -17,6 +17,9 @@
 struct session;
 struct ag_driver;
 
+/* What the function before a destruction returns when the object goes later: its id is gone, its owner took it. */
+#define AG_LATER 0x7ffffffe
+
 /* The variable part of a reply: filled in place, bounded by cap. */
 struct ag_out {
 	uint8_t *tail;

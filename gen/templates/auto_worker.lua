@@ -194,12 +194,13 @@ local function judge_function(b, plan)
 		elseif c.null then test = "v->" .. c.path
 		elseif c.check then test = ("!(%s)"):format(c.check)
 		elseif c.dev then
-			local addr = "(uint64_t)v->" .. c.path
-			if c.host then addr = ("(%s ? (uint64_t)(uintptr_t)v->%s : %s)"):format(c.host_when, c.host,
-				addr) end
+			local ok = ("range_ok(s, (uint64_t)v->%s, bytes)"):format(c.path)
+			-- what the driver may read and write with the processor must be host memory
+			if c.host then ok = ("(%s ? session_covers_host(s, (uint64_t)(uintptr_t)v->%s, bytes) : %s)")
+				:format(c.host_when, c.host, ok) end
 			b("\t%s{\n\t\tbool over = false;\n\t\tuint64_t bytes = %s;", c.when and "if (" .. c.when .. ") "
 				or "", c.dev)
-			b("\t\tif (over || !range_ok(s, %s, bytes))\n\t\t\treturn CUDA_ERROR_INVALID_VALUE;\n\t}", addr)
+			b("\t\tif (over || !%s)\n\t\t\treturn CUDA_ERROR_INVALID_VALUE;\n\t}", ok)
 		end
 		if test then
 			if c.when then test = ("(%s) && %s"):format(c.when, test) end
@@ -486,10 +487,13 @@ local function invoke(b, g, m, plans)
 	b("\tCUresult r;")
 	local drop = dropped(m)
 	if options.before and drop then
-		b("\tr = %s(s, %s, out);\n\tif (r)\n\t\treturn r;", options.before, real_handle(drop,
-			"m->" .. drop.name))
+		b("\tr = %s(s, %s, out);\n\tif (r && (int)r != AG_LATER)\n\t\treturn r;", options.before,
+			real_handle(drop, "m->" .. drop.name))
+		b("\tr = r ? CUDA_SUCCESS : session_driver(s)->%s(%s);", f.name, args)
+	else
+		b("\tr = session_driver(s)->%s(%s);", f.name, args)
 	end
-	b("\tr = session_driver(s)->%s(%s);\n\tif (r)\n\t\treturn r;", f.name, args)
+	b("\tif (r)\n\t\treturn r;")
 	register(b, g, m)
 	reply(b, m, plans)
 	b("\treturn CUDA_SUCCESS;\n}\n")

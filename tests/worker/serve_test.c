@@ -342,6 +342,90 @@ static const char *tables(struct session *s)
 	return NULL;
 }
 
+static bool array_destroy(struct session *s, unsigned i)
+{
+	struct msg_cuArrayDestroy *m = fake_msg(AG_OP_cuArrayDestroy, sizeof *m, 0, true);
+	m->hArray = AG_ID(AG_K_ARRAY, 1, i);
+	return fake_serve(s, m) && s->shm->slot[0].status == 0;
+}
+
+/* A graph's copy may name an array that the program destroys: it goes when no graph is left. */
+static const char *arrays_outlive_graphs(struct session *s)
+{
+	for (unsigned i = 0; i < 3; i++, fake_objects++)
+		session_put(s, AG_K_ARRAY, AG_ID(AG_K_ARRAY, 1, i), (void *)(uintptr_t)(i + 1));
+	session_put(s, AG_K_GRAPHEXEC, AG_ID(AG_K_GRAPHEXEC, 1, 0), (void *)9);
+	EXPECT(array_destroy(s, 0) && !session_has(s, AG_K_ARRAY, AG_ID(AG_K_ARRAY, 1, 0)));
+	EXPECT(fake_said(""));
+	session_drop(s, AG_K_GRAPHEXEC, AG_ID(AG_K_GRAPHEXEC, 1, 0));
+	fake_busy = 1 << 1; /* its last launch runs */
+	EXPECT(!s->st.legacy.capturing && !streams_drain(s, 0));
+	arrays_sweep(s);
+	EXPECT(fake_said(""));
+	fake_busy = 0;
+	EXPECT(array_destroy(s, 1));
+	EXPECT(fake_said("array- array-"));
+	session_put(s, AG_K_GRAPHEXEC, AG_ID(AG_K_GRAPHEXEC, 2, 0), (void *)9);
+	fake_objects++;
+	EXPECT(array_destroy(s, 2));
+	session_teardown(s);
+	EXPECT(fake_said("exec- array-"));
+	return NULL;
+}
+
+static CUresult copy_node(struct session *s, CUmemorytype type, uint64_t addr)
+{
+	struct msg_cuGraphAddMemcpyNode *m = fake_msg(AG_OP_cuGraphAddMemcpyNode, sizeof *m, 0, true);
+	m->phGraphNode = AG_ID(AG_K_GRAPHNODE, 1, 0);
+	m->hGraph = AG_ID(AG_K_GRAPH, 1, 0);
+	m->copyParams.srcMemoryType = type;
+	m->copyParams.srcHost = (void *)addr;
+	m->copyParams.srcDevice = addr;
+	m->copyParams.dstMemoryType = CU_MEMORYTYPE_DEVICE;
+	m->copyParams.dstDevice = fake_word(s, 0);
+	m->copyParams.WidthInBytes = 64;
+	m->copyParams.Height = m->copyParams.Depth = 1;
+	return fake_serve(s, m) ? s->shm->slot[0].status : 999;
+}
+
+/* What the driver would read with the processor is host memory: an address of the device there is a crash. */
+static const char *host_copies_are_of_host_memory(struct session *s)
+{
+	uint64_t addr = 0, got = 0;
+	int fd;
+
+	session_put(s, AG_K_GRAPH, AG_ID(AG_K_GRAPH, 1, 0), (void *)5);
+	EXPECT(window_grant(s->win, AG_GRANULE, false, NULL, NULL, &addr, &got, &fd) == 0);
+	/* the fake has no such function: what comes to it was let through */
+	EXPECT(copy_node(s, CU_MEMORYTYPE_DEVICE, addr) == CUDA_ERROR_NOT_SUPPORTED);
+	EXPECT(copy_node(s, CU_MEMORYTYPE_HOST, fake_word(s, 8)) == CUDA_ERROR_NOT_SUPPORTED);
+	EXPECT(copy_node(s, CU_MEMORYTYPE_HOST, addr) == CUDA_ERROR_INVALID_VALUE);
+	session_drop(s, AG_K_GRAPH, AG_ID(AG_K_GRAPH, 1, 0));
+	return NULL;
+}
+
+static const char *arrays_have_memory(struct session *s)
+{
+	static const struct {
+		unsigned flags;
+		CUresult want;
+	} rows[] = { { 0, CUDA_ERROR_NOT_SUPPORTED },
+		     { CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_SURFACE_LDST, CUDA_ERROR_NOT_SUPPORTED },
+		     { CUDA_ARRAY3D_SPARSE, CUDA_ERROR_INVALID_VALUE },
+		     { CUDA_ARRAY3D_DEFERRED_MAPPING, CUDA_ERROR_INVALID_VALUE } };
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct msg_cuArray3DCreate_v2 *m = fake_msg(AG_OP_cuArray3DCreate_v2, sizeof *m, 0, true);
+		m->pHandle = AG_ID(AG_K_ARRAY, 1, 0);
+		m->pAllocateArray.Width = 4;
+		m->pAllocateArray.Format = CU_AD_FORMAT_FLOAT;
+		m->pAllocateArray.NumChannels = 1;
+		m->pAllocateArray.Flags = rows[i].flags;
+		EXPECT(fake_serve(s, m) && s->shm->slot[0].status == rows[i].want);
+	}
+	return NULL;
+}
+
 /* What a session leaves behind goes in a fixed order: users before what they use. */
 static const char *teardown_order(struct session *s)
 {
@@ -404,6 +488,9 @@ int main(void)
 		{ "driver_errors", driver_errors },
 		{ "grants", grants },
 		{ "tables", tables },
+		{ "arrays_outlive_graphs", arrays_outlive_graphs },
+		{ "host_copies_are_of_host_memory", host_copies_are_of_host_memory },
+		{ "arrays_have_memory", arrays_have_memory },
 		{ "teardown_order", teardown_order },
 		{ "digests", digests },
 	};
