@@ -539,7 +539,11 @@ static void prepare(struct rw_out *o, struct ptx_inst *in)
 		strip_hints(in, in->nops == 5 ? 4 : 3);
 		check_cp_async(o, in);
 		break;
-	case RW_C_MBAR: case RW_C_LDMATRIX: strip_hints(in, 255); break;
+	case RW_C_MBAR: case RW_C_LDMATRIX:
+		strip_hints(in, 255);
+		if (rw_has(in, PTX_MOD_try_wait) && in->nops == 4)
+			in->nops = 3;                   /* how long to wait: up to 4 s without a poll */
+		break;
 	default: break;
 	}
 }

@@ -153,6 +153,7 @@ static void forget_kernel(struct verifier *v)
 	v->nranges = v->nregs = v->nparams = v->nlabels = v->ntargets = v->ntables = 0;
 	v->segment = 1;
 	v->carry = 0;
+	v->naps = 0;
 	v->began = v->polled = v->ended = v->killed = false;
 }
 

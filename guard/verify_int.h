@@ -26,6 +26,7 @@ enum {
 	VMAX_SLACK = 4096,
 	VMAX_FOOT = 8192,               /* largest footprint of a %gsl<F>, and so of min_dyn_shared */
 	VMAX_CALL_ARGS = 16,
+	VMAX_NAPS = 64000000,           /* ns that the sleeps of one kernel take, each once: a poll is 64 rounds away */
 };
 #define VMAX_FLOW_BYTES (768ull << 20)
 #define VMAX_FLOW_STEPS (1ull << 33)
@@ -141,6 +142,7 @@ struct verifier {
 	uint32_t nranges, nregs;
 	struct vfact *fact;             /* per register */
 	uint32_t cap_facts;
+	uint64_t naps;                  /* ns; see VMAX_NAPS */
 	uint32_t segment, carry;        /* segments end at labels; the one in which the carry flag was written */
 	struct vparam *params;
 	uint32_t nparams, cap_params;

@@ -384,6 +384,14 @@ static bool vector_operand(struct verifier *v, const struct vop *o, const struct
 	return true;
 }
 
+static bool nap(struct verifier *v, const struct vop *o)
+{
+	if (!clamped(v, o, "sleep", "ns", 0, 1000000, 1))
+		return false;
+	v->naps += o->kind == VO_IMM ? o->imm : 1000000;
+	return v->naps <= VMAX_NAPS || refuse(v, "the kernel sleeps too long without a poll");
+}
+
 /* cp.async: both ends have the size that the last operand says. */
 static bool copy_operand(struct verifier *v, const struct vop *o, const char *space)
 {
@@ -449,7 +457,7 @@ static bool source_operand(struct verifier *v, char letter, const struct vop *o,
 	case 'q': return predicate(v, o);
 	case 'b': return clamped(v, o, "barrier number", "bi", 0, 15, 1);
 	case 'c': return clamped(v, o, "barrier thread count", "bc", 32, 1024, 32);
-	case 'n': return clamped(v, o, "sleep", "ns", 0, 1000000, 1);
+	case 'n': return nap(v, o);
 	case 'm': return memory_operand(v, o, f, f->t / 8 * f->vec);
 	case 'M': return memory_operand(v, o, f, 16);
 	case 'U': return fragment_operand(v, o, false);
