@@ -101,31 +101,13 @@ CUresult call_cuStreamBeginCaptureToGraph(CUstream h, CUgraph graph, const CUgra
 	if (atomic_load(&agc_captures) && agc_capturing(s->id))
 		return CUDA_ERROR_ILLEGAL_STATE;
 	r = agc_stream_sync(s);
+	atomic_store(&s->broken, false);
 	return r ? r : capture_begin(s->id, graph, deps, n);
 }
 
 CUresult call_cuStreamBeginCapture_v2(CUstream h, CUstreamCaptureMode mode)
 {
 	return call_cuStreamBeginCaptureToGraph(h, NULL, NULL, NULL, 0, mode);
-}
-
-CUresult call_cuStreamEndCapture(CUstream h, CUgraph *out)
-{
-	struct agc_stream *s;
-	CUresult r = capturable(h, &s);
-	if (r)
-		return r;
-	if (!out)
-		return CUDA_ERROR_INVALID_VALUE;
-	ag_id id = agc_id_new(AG_K_GRAPH, NULL), got = 0;
-	if (!id)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	r = capture_end(s->id, id, 0, &got);
-	if (got != id)
-		agc_id_free(id);
-	*out = (CUgraph)(uintptr_t)got;
-	CUresult failed = agc_take_async_error();
-	return r ? r : failed;
 }
 
 CUresult call_cuStreamGetCaptureInfo_v3(CUstream h, CUstreamCaptureStatus *status, cuuint64_t *id, CUgraph *graph,
@@ -146,7 +128,8 @@ CUresult call_cuStreamGetCaptureInfo_v3(CUstream h, CUstreamCaptureStatus *statu
 		agc_log("cuStreamGetCaptureInfo: the graph of a running capture is not supported");
 		return CUDA_ERROR_NOT_SUPPORTED;
 	}
-	*status = (CUstreamCaptureStatus)rep.status;
+	*status = rep.status && atomic_load(&s->broken) ? CU_STREAM_CAPTURE_STATUS_INVALIDATED
+							: (CUstreamCaptureStatus)rep.status;
 	if (id)
 		*id = rep.id;
 	return CUDA_SUCCESS;
@@ -345,32 +328,19 @@ void agc_graph_gone(ag_id owner)
 	}
 }
 
-CUresult call_cuGraphAddMemAllocNode(CUgraphNode *out, CUgraph graph, const CUgraphNode *deps, size_t n,
-	CUDA_MEM_ALLOC_NODE_PARAMS *p)
+static CUresult hold(ag_id owner, ag_id node, CUDA_MEM_ALLOC_NODE_PARAMS *p)
 {
-	AGC_CURRENT();
-	if (!out || !graph || !p || !p->bytesize || p->poolProps.allocType != CU_MEM_ALLOCATION_TYPE_PINNED ||
-	    p->poolProps.handleTypes != CU_MEM_HANDLE_TYPE_NONE
-	    	|| p->poolProps.location.type != CU_MEM_LOCATION_TYPE_DEVICE)
-		return CUDA_ERROR_INVALID_VALUE;
 	struct held *h = calloc(1, sizeof *h);
-	if (!h || !add_owner(h, agc_id(graph))) {
-		free(h);
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	}
-	CUresult r = agc_device_alloc(p->bytesize, 512, AGC_B_DEVICE, 0, &h->addr);
-	if (!r) {
-		r = call_cuGraphAddEmptyNode(out, graph, deps, n);
-		if (r)
-			agc_device_free(h->addr);
-	}
+	CUresult r = h && add_owner(h, owner) ? agc_device_alloc(p->bytesize, 512, AGC_B_DEVICE, 0, &h->addr)
+					      : CUDA_ERROR_OUT_OF_MEMORY;
 	if (r) {
-		free(h->owner);
+		if (h)
+			free(h->owner);
 		free(h);
 		return r;
 	}
 	p->dptr = h->addr;
-	h->node = agc_id(*out);
+	h->node = node;
 	h->params = *p;
 	h->params.accessDescs = NULL;
 	h->params.accessDescCount = 0;
@@ -380,6 +350,76 @@ CUresult call_cuGraphAddMemAllocNode(CUgraphNode *out, CUgraph graph, const CUgr
 	atomic_fetch_add(&held_count, 1);
 	pthread_mutex_unlock(&held_lock);
 	return CUDA_SUCCESS;
+}
+
+CUresult call_cuGraphAddMemAllocNode(CUgraphNode *out, CUgraph graph, const CUgraphNode *deps, size_t n,
+	CUDA_MEM_ALLOC_NODE_PARAMS *p)
+{
+	AGC_CURRENT();
+	if (!out || !graph || !p || !p->bytesize || p->poolProps.allocType != CU_MEM_ALLOCATION_TYPE_PINNED ||
+	    p->poolProps.handleTypes != CU_MEM_HANDLE_TYPE_NONE ||
+	    p->poolProps.location.type != CU_MEM_LOCATION_TYPE_DEVICE)
+		return CUDA_ERROR_INVALID_VALUE;
+	CUresult r = call_cuGraphAddEmptyNode(out, graph, deps, n);
+	if (r == CUDA_SUCCESS && (r = hold(agc_id(graph), agc_id(*out), p)))
+		agc_table()->cuGraphDestroyNode(*out);
+	return r;
+}
+
+/* The capture that a stream is part of, as an owner: its number has no kind, so no object has it. 0: none. */
+static ag_id capture_owner(ag_id stream)
+{
+	struct rep_capture_info rep;
+	return info(stream, &rep) == CUDA_SUCCESS && rep.status == CU_STREAM_CAPTURE_STATUS_ACTIVE
+		? rep.id & (((uint64_t)1 << 56) - 1) : 0;
+}
+
+CUresult agc_capture_alloc(ag_id stream, size_t bytes, CUdeviceptr *out)
+{
+	CUDA_MEM_ALLOC_NODE_PARAMS p = { .bytesize = bytes, .poolProps.allocType = CU_MEM_ALLOCATION_TYPE_PINNED,
+		.poolProps.location.type = CU_MEM_LOCATION_TYPE_DEVICE };
+	ag_id owner = capture_owner(stream);
+	CUresult r = owner ? hold(owner, 0, &p) : CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
+	if (r == CUDA_SUCCESS)
+		*out = p.dptr;
+	return r;
+}
+
+/* Ends a capture; what was allocated inside is the graph's from now on, or nobody's. */
+static CUresult end_with_memory(ag_id stream, ag_id graph, ag_id *got)
+{
+	ag_id owner = atomic_load(&held_count) ? capture_owner(stream) : 0;
+	CUresult r = capture_end(stream, graph, 0, got);
+	if (owner && r != CUDA_ERROR_ILLEGAL_STATE) {
+		if (*got)
+			agc_graph_shares(*got, owner);
+		agc_graph_gone(owner);
+	}
+	return r;
+}
+
+CUresult call_cuStreamEndCapture(CUstream h, CUgraph *out)
+{
+	struct agc_stream *s;
+	CUresult r = capturable(h, &s);
+	if (r)
+		return r;
+	if (!out)
+		return CUDA_ERROR_INVALID_VALUE;
+	ag_id id = agc_id_new(AG_K_GRAPH, NULL), got = 0;
+	if (!id)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	r = end_with_memory(s->id, id, &got);
+	if (got != id)
+		agc_id_free(id);
+	CUresult failed = agc_take_async_error();
+	if (got && atomic_load(&s->broken)) {
+		agc_table()->cuGraphDestroy((CUgraph)(uintptr_t)got);
+		got = 0;
+		r = CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
+	}
+	*out = (CUgraph)(uintptr_t)got;
+	return r ? r : failed;
 }
 
 CUresult call_cuGraphMemAllocNodeGetParams(CUgraphNode node, CUDA_MEM_ALLOC_NODE_PARAMS *p)

@@ -118,6 +118,7 @@ struct agc_stream {
 	volatile uint64_t *word;             /* completion word */
 	_Atomic uint64_t last;               /* number of the last message on it */
 	_Atomic uint64_t signalled;          /* number of the last signal posted for it */
+	_Atomic bool broken;                 /* its capture ended in an error: EndCapture gives no graph */
 	struct agc_stage stage;
 	/* attributes: hints that are kept for those who ask (streamattr.c) */
 	CUaccessPolicyWindow access_policy;
@@ -281,6 +282,7 @@ static inline bool agc_captured(ag_id wire)
 }
 bool agc_graph_holds(uint64_t addr);     /* memory of an allocation node, freed with its graphs */
 void agc_graph_shares(ag_id owner, ag_id from);
+CUresult agc_capture_alloc(ag_id stream, size_t bytes, CUdeviceptr *out); /* lives as the captured graph will */
 void agc_graph_gone(ag_id owner);
 
 

@@ -104,9 +104,9 @@ static CUresult alloc(CUdeviceptr *out, size_t bytes, struct pool *p, CUstream h
 		return CUDA_ERROR_INVALID_HANDLE;
 	if (!out || !bytes || size < bytes)
 		return CUDA_ERROR_INVALID_VALUE;
-	/* The capture's replays would use it after its free. */
+	/* The capture's replays use it after its free: it is the graph's. */
 	if (agc_captured(s->id))
-		return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+		return agc_capture_alloc(s->id, bytes, out);
 	pthread_mutex_lock(&lock);
 	bool again = reuse(s, size, &b);
 	handle_of(p);

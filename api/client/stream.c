@@ -332,9 +332,18 @@ CUresult call_cuStreamDestroy_v2(CUstream h)
 	return s ? stream_drop(s) : CUDA_ERROR_INVALID_HANDLE;
 }
 
+/* Nothing can wait for what only a graph will do; asking for it ends the capture, as natively. */
+static CUresult capture_breaks(struct agc_stream *s)
+{
+	atomic_store(&s->broken, true);
+	return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+}
+
 CUresult call_cuStreamSynchronize(CUstream h)
 {
 	STREAM(s, h);
+	if (s != &agc_legacy && agc_captured(s->id))
+		return capture_breaks(s);
 	return agc_stream_sync(s);
 }
 
@@ -355,6 +364,8 @@ static void settle(const struct agc_stream *s, uint64_t target)
 CUresult call_cuStreamQuery(CUstream h)
 {
 	STREAM(s, h);
+	if (s != &agc_legacy && agc_captured(s->id))
+		return capture_breaks(s);
 	uint64_t target = target_of(s), number = atomic_load(&s->signalled);
 	CUresult posted = CUDA_SUCCESS;
 	if (!is_done(s, target) && number < target) {

@@ -1,6 +1,7 @@
 #!/usr/bin/env lua5.4
 -- exports_test.lua - the link forms as a linker sees them: the archives offer CUDA's names and no other, the shared
--- libraries export the generated lists with their versions and sonames, and those are NVIDIA's where a toolkit is there.
+-- libraries export the generated lists with their versions and sonames, and those are NVIDIA's where a toolkit is
+-- installed.
 local failed = 0
 
 local function case(name, why)

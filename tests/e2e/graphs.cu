@@ -1,12 +1,17 @@
-// graphs.cu - captures, also across streams; nodes of each kind made one by one; what graphs tell about themselves; new
-// parameters;
-// clones; memory nodes; arrays with texture and surface objects.
+/* graphs.cu - captures, also across streams, of memory, and broken ones; nodes of each kind made one by one; what
+ * graphs tell about themselves; new parameters and updates; clones; memory nodes; arrays with their objects. */
 #include "check.h"
 
 __global__ void add(float *a, float v, int n)
 {
 	int i = blockIdx.x * blockDim.x + threadIdx.x;
 	if (i < n) a[i] += v;
+}
+
+__global__ void mul(float *a, float v, int n)
+{
+	int i = blockIdx.x * blockDim.x + threadIdx.x;
+	if (i < n) a[i] *= v;
 }
 
 enum { N = 1000 };
@@ -227,6 +232,123 @@ static void arrays()
 	MUST(cudaFreeArray(a));
 }
 
+/* A graph captured again with other values takes the place of the one before; one of another shape does not. */
+static void update()
+{
+	cudaGraph_t g[3];
+	cudaGraphExec_t x;
+	cudaGraphExecUpdateResultInfo info = {};
+	for (int k = 0; k < 3; k++) {
+		MUST(cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal));
+		MUST(cudaMemsetAsync(d, 0, N * 4, s));
+		add<<<4, 256, 0, s>>>(d, k + 1.f, N);
+		if (k == 2) mul<<<4, 256, 0, s>>>(d, 2.f, N);
+		MUST(cudaMemcpyAsync(h, d, N * 4, cudaMemcpyDeviceToHost, s));
+		MUST(cudaStreamEndCapture(s, &g[k]));
+	}
+	MUST(cudaGraphInstantiate(&x, g[0], 0));
+	launch(x);
+	e2e_case("update_before", filled(1));
+	MUST(cudaGraphExecUpdate(x, g[1], &info));
+	launch(x);
+	e2e_case("update_values", info.result == cudaGraphExecUpdateSuccess && filled(2));
+	GIVES("update_shape", cudaErrorGraphExecUpdateFailure, cudaGraphExecUpdate(x, g[2], &info));
+	cudaGetLastError();
+	e2e_case("update_reason", info.result == cudaGraphExecUpdateErrorTopologyChanged
+		|| info.result == cudaGraphExecUpdateError);
+	launch(x);
+	e2e_case("update_refused_changes_nothing", filled(2));
+	for (int k = 0; k < 3; k++) MUST(cudaGraphDestroy(g[k]));
+	launch(x);
+	e2e_case("update_outlives_graphs", filled(2));
+	MUST(cudaGraphUpload(x, s));
+	MUST(cudaGraphExecDestroy(x));
+}
+
+static void copies()
+{
+	cudaGraph_t g;
+	cudaGraphExec_t x;
+	cudaGraphNode_t in, out, wait, rec, nodes[8];
+	cudaEvent_t e;
+	float *from, *other;
+	MUST(cudaMallocHost(&from, N * 4));
+	MUST(cudaMallocHost(&other, N * 4));
+	for (int i = 0; i < N; i++) from[i] = 4, other[i] = 9;
+	MUST(cudaEventCreateWithFlags(&e, cudaEventDisableTiming));
+	MUST(cudaGraphCreate(&g, 0));
+	MUST(cudaGraphAddMemcpyNode1D(&in, g, NULL, 0, d, from, N * 4, cudaMemcpyHostToDevice));
+	cudaMemcpy3DParms p = {};
+	p.srcPtr = make_cudaPitchedPtr(d, N * 4, N * 4, 1), p.dstPtr = make_cudaPitchedPtr(h, N * 4, N * 4, 1);
+	p.extent = make_cudaExtent(N * 4, 1, 1), p.kind = cudaMemcpyDeviceToHost;
+	MUST(cudaGraphAddMemcpyNode(&out, g, NULL, 0, &p));
+	MUST(cudaGraphAddDependencies(g, &in, &out, NULL, 1));
+	MUST(cudaGraphAddEventRecordNode(&rec, g, &out, 1, e));
+	MUST(cudaGraphAddEventWaitNode(&wait, g, &rec, 1, e));
+	size_t n = 8;
+	MUST(cudaGraphNodeGetDependentNodes(in, nodes, NULL, &n));
+	e2e_case("copies_dependents", n == 1 && nodes[0] == out);
+	MUST(cudaGraphInstantiate(&x, g, 0));
+	launch(x, 2);
+	e2e_case("copies_replay", filled(4));
+	e2e_case("copies_event", cudaEventQuery(e) == cudaSuccess);
+	MUST(cudaGraphExecMemcpyNodeSetParams1D(x, in, d, other, N * 4, cudaMemcpyHostToDevice));
+	launch(x);
+	e2e_case("copies_new_source", filled(9));
+	MUST(cudaGraphNodeSetEnabled(x, in, 0));
+	unsigned on = 7;
+	MUST(cudaGraphNodeGetEnabled(x, in, &on));
+	MUST(cudaMemset(d, 0, N * 4));
+	launch(x);
+	e2e_case("copies_disabled_node", on == 0 && filled(0));
+	MUST(cudaGraphRemoveDependencies(g, &in, &out, NULL, 1));
+	n = 8;
+	MUST(cudaGraphGetEdges(g, NULL, NULL, NULL, &n));
+	e2e_case("copies_edge_removed", n == 2);
+	MUST(cudaGraphExecDestroy(x));
+	MUST(cudaGraphDestroy(g));
+	MUST(cudaEventDestroy(e));
+	MUST(cudaFreeHost(from));
+	MUST(cudaFreeHost(other));
+}
+
+static void captured_memory()
+{
+	cudaGraph_t g;
+	cudaGraphExec_t x;
+	float *p;
+	MUST(cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal));
+	MUST(cudaMallocAsync(&p, N * 4, s));
+	MUST(cudaMemsetAsync(p, 0, N * 4, s));
+	add<<<4, 256, 0, s>>>(p, 6, N);
+	MUST(cudaMemcpyAsync(h, p, N * 4, cudaMemcpyDeviceToHost, s));
+	MUST(cudaFreeAsync(p, s));
+	MUST(cudaStreamEndCapture(s, &g));
+	MUST(cudaGraphInstantiate(&x, g, 0));
+	launch(x, 3);
+	e2e_case("memory_captured", filled(6));
+	MUST(cudaGraphExecDestroy(x));
+	MUST(cudaGraphDestroy(g));
+	MUST(cudaDeviceGraphMemTrim(0));
+}
+
+static void broken()
+{
+	cudaGraph_t g = (cudaGraph_t)1;
+	cudaStreamCaptureStatus st;
+	unsigned long long id = 0, id2 = 0;
+	MUST(cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal));
+	MUST(cudaStreamGetCaptureInfo(s, &st, &id));
+	e2e_case("broken_id", st == cudaStreamCaptureStatusActive && id != 0);
+	GIVES("broken_sync", cudaErrorStreamCaptureUnsupported, cudaStreamSynchronize(s));
+	MUST(cudaStreamIsCapturing(s, &st));
+	e2e_case("broken_status", st == cudaStreamCaptureStatusInvalidated);
+	GIVES("broken_end", cudaErrorStreamCaptureInvalidated, cudaStreamEndCapture(s, &g));
+	e2e_case("broken_no_graph", g == NULL);
+	cudaGetLastError();
+	MUST(cudaStreamSynchronize(s));
+	e2e_case("broken_stream_works", true);
+}
 int main()
 {
 	MUST(cudaMalloc(&d, N * 4));
@@ -240,6 +362,10 @@ int main()
 	memory();
 	events();
 	arrays();
+	update();
+	copies();
+	broken();
+	captured_memory();
 	GIVES("capture_legacy", cudaErrorStreamCaptureUnsupported, cudaStreamBeginCapture(cudaStreamLegacy,
 		cudaStreamCaptureModeGlobal));
 	cudaGraph_t g;

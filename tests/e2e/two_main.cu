@@ -1,5 +1,5 @@
-/* two_main.cu - a program with the static Runtime beside a library with the shared one: one device, one set of pointers,
- * streams and events, whoever made them. */
+/* two_main.cu - a program with the static Runtime beside a library with the shared one: one device, one set of
+ * pointers, streams and events, whoever made them. */
 #include "check.h"
 #include "two.h"
 #include <thread>
