@@ -81,8 +81,10 @@ static void accept_client(struct worker *w)
 	pthread_t t;
 	int sock = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 
-	if (sock < 0)
+	if (sock < 0) {
+		usleep(10000); /* out of descriptors: the connection stays, and so would poll's word of it */
 		return;
+	}
 	if (connections >= CONNECTIONS_MAX) {
 		worker_log("refused a client: %u connections already", (unsigned)connections);
 		close(sock);

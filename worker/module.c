@@ -53,6 +53,7 @@ static void module_free(struct session *s, struct module *m)
 		m->attrs = a->next;
 		free(a);
 	}
+	s->module_bytes -= m->bytes;
 	free(m->text);
 	free(m->in);
 	free(m);
@@ -257,6 +258,20 @@ static CUresult carry_bank(struct session *s, struct module *m, bool wide)
 	return r ? r : s->d->cuStreamSynchronize(s->loader);
 }
 
+/* Each variant was rewritten by a process of its own, which had read hostile text: what was checked of a message
+ * against one must hold of the other. */
+static bool same_shape(const struct guard_result *a, const struct guard_result *b)
+{
+	if (a->nkernels != b->nkernels || a->const_bytes != b->const_bytes || a->data_bytes != b->data_bytes)
+		return false;
+	for (uint32_t i = 0; i < a->nkernels; i++) {
+		const struct guard_kernel *x = a->kernels + i, *y = b->kernels + i;
+		if (x->index != y->index || x->param_bytes != y->param_bytes || x->hidden_coop != y->hidden_coop)
+			return false;
+	}
+	return true;
+}
+
 CUresult module_variant(struct session *s, struct module *m, struct variant **out)
 {
 	bool wide = window_extent(s->win) > AG_EXTENT_MIN;
@@ -265,6 +280,10 @@ CUresult module_variant(struct session *s, struct module *m, struct variant **ou
 
 	if (!v->mod) {
 		r = variant_make(s, m, wide);
+		if (!r && !same_shape(&m->v[0].p->result, &m->v[1].p->result)) {
+			session_log(s, "module refused: its variants differ");
+			r = CUDA_ERROR_INVALID_PTX;
+		}
 		if (!r)
 			r = carry_bank(s, m, wide);
 		if (r) {
@@ -294,8 +313,12 @@ CUresult check_module_prepare(const struct session *s, const struct msg_module_p
 }
 
 /* Copies the text once, then finds its pieces in the copy. */
-static CUresult take_text(struct module *m, uint64_t text, uint64_t bytes, uint32_t pieces)
+static CUresult take_text(struct session *s, struct module *m, uint64_t text, uint64_t bytes, uint32_t pieces)
 {
+	if (bytes > MODULE_TEXTS_MAX - s->module_bytes)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	m->bytes = bytes;
+	s->module_bytes += bytes;
 	m->text = malloc(bytes + 1);
 	m->in = calloc(pieces, sizeof *m->in);
 	if (!m->text || !m->in)
@@ -332,7 +355,7 @@ CUresult invoke_module_prepare(struct session *s, const struct msg_module_prepar
 	m->next = s->st.modules;
 	s->st.modules = m;
 	bool wide = window_extent(s->win) > AG_EXTENT_MIN;
-	CUresult r = take_text(m, q->text, q->bytes, q->pieces);
+	CUresult r = take_text(s, m, q->text, q->bytes, q->pieces);
 	if (!r)
 		r = variant_make(s, m, wide);
 	uint8_t *block = NULL;

@@ -6,6 +6,7 @@
 #include "session.h"
 
 #define MODULE_TEXT_MAX (256ull << 20)
+#define MODULE_TEXTS_MAX (2ull << 30) /* of one session's modules together: their texts stay */
 #define MODULE_PIECES_MAX 1024u
 
 /* A module as loaded for windows of at most 4 GiB, or for larger ones. Each has its own descriptor and constant bank.
@@ -35,6 +36,7 @@ struct module {
 	uint8_t *text;       /* the private copy, for the other variant */
 	struct guard_input *in;
 	uint32_t npieces;
+	uint64_t bytes; /* of text */
 	uint64_t data;
 	struct func_attr *attrs;
 };

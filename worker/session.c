@@ -25,15 +25,21 @@
 #define HELLO_MS 10000
 #define END_MS 10000 /* for the session's work to end, once its kernels are told to */
 #define OFFERS 8     /* windows offered to one client */
+#define LOG_LINES 1000
 
 void session_log(const struct session *s, const char *fmt, ...)
 {
 	char line[600];
 	va_list ap;
+	unsigned n = atomic_fetch_add_explicit(&((struct session *)s)->logged, 1, memory_order_relaxed);
 
+	if (n >= LOG_LINES) /* a client must not fill the log, nor make its readers slow */
+		return;
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof line, fmt, ap);
 	va_end(ap);
+	if (n + 1 == LOG_LINES)
+		snprintf(line, sizeof line, "too many lines of this client; no more are logged");
 	worker_log("client %u (%s, pid %d): %s", s->number, s->program, (int)s->pid, line);
 }
 

@@ -211,6 +211,8 @@ struct session {
 	CUstream loader;   /* module loading; created when first needed */
 	uint64_t attached; /* bit i: service i knows this client */
 	struct kept_array *arrays; /* destroyed by the client while graphs may name them */
+	uint64_t module_bytes; /* of its modules' texts */
+	_Atomic unsigned logged; /* lines */
 	_Atomic uint64_t launches, device_bytes, host_bytes, messages, faults;
 };
 

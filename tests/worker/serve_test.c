@@ -426,6 +426,16 @@ static const char *arrays_have_memory(struct session *s)
 	return NULL;
 }
 
+static const char *log_flood(struct session *s)
+{
+	unsigned before = fake_logged;
+
+	for (int i = 0; i < 5000; i++)
+		session_log(s, "line %d", i);
+	EXPECT(fake_logged - before == 1000);
+	return NULL;
+}
+
 /* What a session leaves behind goes in a fixed order: users before what they use. */
 static const char *teardown_order(struct session *s)
 {
@@ -491,6 +501,7 @@ int main(void)
 		{ "arrays_outlive_graphs", arrays_outlive_graphs },
 		{ "host_copies_are_of_host_memory", host_copies_are_of_host_memory },
 		{ "arrays_have_memory", arrays_have_memory },
+		{ "log_flood", log_flood },
 		{ "teardown_order", teardown_order },
 		{ "digests", digests },
 	};
