@@ -606,6 +606,26 @@ static void texture(struct rw_out *o, const struct ptx_inst *in)
 	rw_line(o, "%s;", buf);
 }
 
+/* mov.b32 %r, {0, %h}: literals are not packed in the canonical form. */
+static void pack_literals(struct rw_out *o, const struct ptx_inst *in)
+{
+	struct ptx_operand *v = &in->ops[1];
+	unsigned bytes = ptx_type_bytes(in->type) / (v->nlist ? v->nlist : 1);
+	enum rw_class c = bytes == 2 ? RW_H : bytes == 4 ? RW_R : RW_RD;
+
+	if (bytes != 2 && bytes != 4 && bytes != 8)
+		return;
+	for (unsigned i = 0; i < v->nlist; i++) {
+		uint32_t reg;
+
+		if (v->list[i].kind != PTX_O_IMM)
+			continue;
+		reg = rw_new_reg(o->k, c);
+		rw_line(o, "mov.b%u %s, %" PRId64 ";", bytes * 8, rw_rn(o, reg).s, (int64_t)v->list[i].u.imm);
+		v->list[i] = rw_reg_op(reg);
+	}
+}
+
 /* A predicate has no literals in the canonical form. */
 static void constant_pred(struct rw_out *o, const struct ptx_inst *in)
 {
@@ -641,6 +661,8 @@ static void one(struct rw_out *o, uint32_t i)
 		constant_pred(o, in);
 		return;
 	}
+	if (in->op == PTX_OP_mov && in->nops == 2 && in->ops[1].kind == PTX_O_VEC)
+		pack_literals(o, in);
 	switch (rw_op(in->op)->cls) {
 	case RW_C_BRA: branch(o, i, in); break;
 	case RW_C_BRX: branch_table(o, i, in); break;
