@@ -34,6 +34,12 @@ SMALL uint64_t readable(uint64_t p, own o)
 	return 0;
 }
 
+/* In loops that wait for another thread: their locks lie in the window, so the wait may be for ever. */
+__device__ bool give_up(unsigned i)
+{
+	return (i & 63) == 63 && ag_desc.kill && *(const volatile uint32_t *)ag_desc.kill;
+}
+
 __device__ uint8_t byte_at(uint64_t p)
 {
 	return *(const volatile uint8_t *)p;
@@ -86,7 +92,7 @@ SMALL bool reserve(ring r, uint32_t bytes, uint64_t *start)
 	for (unsigned i = 0; i < MAX_TRIES; i++) {
 		uint64_t was = r.head->reserved, used = was - r.head->consumed;
 
-		if (used > r.bytes || bytes > r.bytes - used || was % 8)
+		if (used > r.bytes || bytes > r.bytes - used || was % 8 || give_up(i))
 			break;
 		if (atomicCAS(reserved, was, was + bytes) == was) {
 			*start = was;
@@ -394,6 +400,8 @@ extern "C" __device__ __noinline__ uint64_t ag_rt_malloc(uint64_t bytes)
 			atomicExch((unsigned *)&h->lock, 0u);
 			break;
 		}
+		if (give_up(i))
+			break;
 	}
 	return at ? at + 16 : 0;
 }
@@ -417,5 +425,7 @@ extern "C" __device__ __noinline__ void ag_rt_free(uint64_t p)
 			atomicExch((unsigned *)&h->lock, 0u);
 			break;
 		}
+		if (give_up(i))
+			break;
 	}
 }
