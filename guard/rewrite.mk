@@ -57,7 +57,7 @@ build/tests/rewrite_fuzz_asan: build/asan/obj/tests/guard/rewrite_fuzz.o $(REWRI
 	$(CC) $(ASAN_FLAGS) $(filter %.o,$^) -o $@
 
 build/tests/rewrite_fuzz: build/tests/rewrite_fuzz_asan $(GUARD_CU_PTX)
-	@printf '#!/bin/sh\nexec build/tests/rewrite_fuzz_asan 1500 tests/guard/rewrite/*.ptx build/tests/guard_ptx/*.ptx\n' > $@
+	@printf '#!/bin/sh\nexec %s 1500 tests/guard/rewrite/*.ptx build/tests/guard_ptx/*.ptx\n' $< > $@
 	@chmod +x $@
 
 TESTS += build/tests/rewrite_fuzz

@@ -1,8 +1,8 @@
 /* rewrite_fuzz.c - mangled modules for the rewriter, under the sanitizers.
  *
- * Lines of the given files are dropped, doubled, swapped and crossed, words and numbers replaced by others, from a fixed
- * seed.  Whatever comes out must be refused with a printable message or rewritten; what is rewritten must be accepted by the
- * verifier or refused by it, never crash it, and survive the pipe's serial form.
+ * Lines of the given files are dropped, doubled, swapped and crossed, words and numbers replaced by others, from a
+ * fixed seed.  Whatever comes out must be refused with a printable message or rewritten; what is rewritten must be
+ * accepted by the verifier or refused by it, never crash it, and survive the pipe's serial form.
  *
  *     rewrite_fuzz ITERATIONS FILE...      prints `ok rewrite_fuzz` */
 #include <ctype.h>
@@ -66,7 +66,8 @@ static bool pick_word(const char *line, unsigned *at, unsigned *len)
 	return true;
 }
 
-static const char *const numbers[] = { "0", "-1", "1", "3", "4064", "4096", "65536", "2147483648", "-2147483648", "4294967295",
+static const char *const numbers[] = { "0", "-1", "1", "3", "4064", "4096", "65536", "2147483648", "-2147483648",
+	"4294967295",
 	"9223372036854775807", "-9223372036854775807", "0x7fffffffffff0000", "0f7F800000", "7", "16" };
 
 static void replace(char *line, unsigned at, unsigned len, const char *with, unsigned wlen)
@@ -131,7 +132,8 @@ static void one(void)
 {
 	static char text[MAX_LINES * MAX_LINE];
 	size_t len = 0;
-	struct guard_options o = { .wide = rnd(2), .report = rnd(2), .fence = rnd(8) != 0, .poll = true, .target_sm = 90 };
+	struct guard_options o = { .wide = rnd(2), .report = rnd(2), .fence = rnd(8) != 0, .poll = true,
+		.target_sm = 90 };
 	struct guard_input in = { text, 0, "fuzz" };
 	struct guard_result r;
 	struct ptx_error err;
