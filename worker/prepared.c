@@ -12,6 +12,7 @@
 
 #define GATES_MAX 64u
 #define KEPT_MAX 128u /* unused entries kept in memory */
+#define KEPT_BYTES (1ull << 30) /* and no more than this, of any client's texts */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct prepared *all;
@@ -40,30 +41,52 @@ static struct prepared *find(const uint8_t digest[DIGEST_BYTES])
 	return p;
 }
 
-static void add(struct prepared *p)
+static uint64_t bytes_of(const struct prepared *p)
+{
+	return p->code_len + p->result.data_init + p->result.const_bytes;
+}
+
+/* The unused entry to be forgotten, out of the list; NULL: all may stay. */
+static struct prepared *take_oldest(void)
 {
 	struct prepared **oldest = NULL, *gone = NULL;
+	uint64_t bytes = 0;
 	unsigned unused = 0;
+
+	for (struct prepared **q = &all; *q; q = &(*q)->next) {
+		if ((*q)->refs)
+			continue;
+		unused++;
+		bytes += bytes_of(*q);
+		if (!oldest || (*q)->used < (*oldest)->used)
+			oldest = q;
+	}
+	if (oldest && (unused > KEPT_MAX || bytes > KEPT_BYTES)) {
+		gone = *oldest;
+		*oldest = gone->next;
+	}
+	return gone;
+}
+
+static void add(struct prepared *p)
+{
+	struct prepared *gone = NULL;
 
 	pthread_mutex_lock(&lock);
 	p->refs = 1;
 	p->used = ++clock_tick;
 	p->next = all;
 	all = p;
-	for (struct prepared **q = &all; *q; q = &(*q)->next) {
-		if ((*q)->refs)
-			continue;
-		unused++;
-		if (!oldest || (*q)->used < (*oldest)->used)
-			oldest = q;
-	}
-	if (unused > KEPT_MAX) {
-		gone = *oldest;
-		*oldest = gone->next;
+	for (struct prepared *q; (q = take_oldest());) {
+		q->next = gone;
+		gone = q;
 	}
 	pthread_mutex_unlock(&lock);
-	if (gone)
-		destroy(gone);
+	while (gone) {
+		struct prepared *q = gone;
+		gone = q->next;
+		destroy(q);
+	}
 }
 
 void prepared_put(struct prepared *p)
