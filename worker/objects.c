@@ -220,8 +220,9 @@ static bool capture_into_graph(const struct session *s)
 	for (struct stream *st = s->st.captures ? s->st.all : NULL; st; st = st->next) {
 		CUstreamCaptureStatus status;
 		CUgraph graph = NULL;
-		if (st->capturing && !s->d->cuStreamGetCaptureInfo_v3(st->real, &status, NULL, &graph, NULL, NULL, NULL) &&
-		    graph && session_find(s, AG_K_GRAPH, graph))
+		if (st->capturing)
+			s->d->cuStreamGetCaptureInfo_v3(st->real, &status, NULL, &graph, NULL, NULL, NULL);
+		if (graph && session_find(s, AG_K_GRAPH, graph))
 			return true;
 	}
 	return false;
