@@ -516,8 +516,6 @@ static void emit_fence(struct rw_out *o, struct group *g)
 	const struct small *s;
 	uint32_t n;
 
-	if (reporting(o) && o->npending == MAX_PENDING)
-		rw_report_flush(o);
 	switch (g->where) {
 	case AT_GLOBAL:
 		fence_global(o, g, base64(o, g, false), reporting(o), g->fenced);
@@ -541,6 +539,20 @@ static void print_addr(char *text, size_t n, const char *base, int64_t off)
 		snprintf(text, n, "[%s]", base);
 }
 
+/* Before the first operand of an instruction: looks at the pending fences now where those of all its operands would
+ * not fit. Between two operands it would be too late: the first one's address is from the block before. */
+static void make_room(struct rw_out *o, uint32_t inst)
+{
+	uint32_t first = o->next_acc, n = 0;
+
+	if (!reporting(o) || (first && o->acc[first - 1].inst == inst))
+		return;
+	while (first + n < o->nacc && o->acc[first + n].inst == inst)
+		n++;
+	if (o->npending + n > MAX_PENDING)
+		rw_report_flush(o);
+}
+
 /* Emits what operand `op` of instruction `inst` needs and gives its text. False: the operand is no business of the
  * fence. */
 bool rw_fence_access(struct rw_out *o, uint32_t inst, unsigned op, char *text, size_t n, enum where *where)
@@ -550,6 +562,7 @@ bool rw_fence_access(struct rw_out *o, uint32_t inst, unsigned op, char *text, s
 
 	if (!a || a->inst != inst || a->op != op)
 		return false;
+	make_room(o, inst);
 	o->next_acc++;
 	*where = a->where;
 	if (a->direct || !o->rw->opt->fence) {
