@@ -134,7 +134,6 @@ M.same = [[
 	cudaEventDestroy                        cuEventDestroy_v2
 	cudaEventElapsedTime                    cuEventElapsedTime_v2
 	cudaLaunchHostFunc                      cuLaunchHostFunc
-	cudaMallocManaged                       cuMemAllocManaged
 	cudaHostRegister                        cuMemHostRegister_v2
 	cudaHostUnregister                      cuMemHostUnregister
 	cudaHostGetDevicePointer                cuMemHostGetDevicePointer_v2
@@ -276,6 +275,17 @@ M.lowered = {
 	CUresult r = rt_init();
 	if (!r && devPtr)
 		r = rt_cu()->cuMemFree_v2((CUdeviceptr)(uintptr_t)devPtr);
+	return rt_return(r);]],
+	-- Nothing is a valid amount to the Runtime, not to the Driver.
+	cudaMallocManaged = [[
+	CUdeviceptr p = 0;
+	if (!devPtr || (flags != cudaMemAttachGlobal && flags != cudaMemAttachHost))
+		return rt_error(cudaErrorInvalidValue);
+	CUresult r = rt_init();
+	if (!r && size)
+		r = rt_cu()->cuMemAllocManaged(&p, size, flags);
+	if (!r)
+		*devPtr = (void *)(uintptr_t)p;
 	return rt_return(r);]],
 	cudaMallocHost = [[
 	void *p = NULL;

@@ -66,7 +66,7 @@ struct pending {
 	char pred[28];          /* the accesses happen only under it */
 	struct rname cond;      /* then: the predicate that holds the outcome */
 };
-enum { MAX_PENDING = 4 };        /* more would keep many registers alive across a block */
+enum { MAX_PENDING = 8 }; /* each look is a branch, which keeps loads behind it from moving up: few and late */
 
 struct rw_out {
 	struct rw *rw;
