@@ -15,7 +15,7 @@ result() { # NAME, then empty or the reason
 	if [ -z "$2" ]; then echo "ok failure.$1"; else echo "not ok failure.$1: $2"; bad=1; fi
 }
 start() { # further options of the worker
-	$bin worker --device soft --socket "$AGILEOS_SOCKET" "$@" 2>>"$dir/log" &
+	$bin worker --device "${FAILURE_DEVICE:-soft}" --socket "$AGILEOS_SOCKET" "$@" 2>>"$dir/log" &
 	worker=$!
 	for _ in $(seq 100); do $bin status >/dev/null 2>&1 && return; sleep 0.05; done
 	echo "not ok failure.start: the worker does not answer"
