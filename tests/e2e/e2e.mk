@@ -41,3 +41,11 @@ build/native/e2e/two: $(TWO_SRC)
 TESTS += $(E2E:%=build/tests/e2e/%) build/tests/e2e/two tests/e2e/exports_test.lua
 e2e-native: $(patsubst %,build/native/e2e/%,$(filter-out %_shared,$(E2E)) two)
 .PHONY: e2e-native
+
+# The same program with PTX and with machine code alone.
+REFUSALS_sass := -gencode arch=compute_90,code=sm_90
+build/tests/refusals_%: tests/client/refusals.cu $(LINK_LIBS) | build/bin/agileos
+	@mkdir -p $(@D)
+	$(E2E_NVCC) $(REFUSALS_$*) -o $@ $< -Lbuild/lib
+tests/client/refusals_test.sh: build/tests/refusals_sass build/tests/refusals_ptx ;
+TESTS += tests/client/refusals_test.sh
