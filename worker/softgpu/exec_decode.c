@@ -594,10 +594,11 @@ static bool place_registers(struct dec *d)
 	for (uint32_t r = 0; r < pf->nregs; r++)
 		d->reg_width[r] = pf->regs[r].type == PTX_T_PRED ? 0 : (uint8_t)lane_width(pf->regs[r].type);
 	uint32_t counts[3] = { 0 }, base[3], *slot = calloc((size_t)pf->nregs + 1, sizeof *slot);
-	bool shared = slot && share_registers(pf, d->reg_width, slot, counts);
+	bool shared = slot && share_registers(pf, d->reg_width, slot, counts, &d->f->need_regs);
 	for (unsigned k = 0; k < 3 && shared; k++)
 		base[k] = frame_take(d, counts[k] * (4u << k) * WARP);
-	d->f->live_words = shared ? counts[0] + 2 * counts[1] + 4 * counts[2] : pf->nregs;
+	if (!slot)
+		d->f->need_regs = pf->nregs;
 	for (uint32_t r = 0; r < pf->nregs; r++) {
 		uint32_t w = d->reg_width[r];
 		if (w)

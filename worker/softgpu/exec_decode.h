@@ -107,7 +107,8 @@ uint64_t param_off(struct dec *d, const struct ptx_param *p);    /* in the param
 uint32_t var_ref(struct dec *d, const struct ptx_var *v, int64_t off, unsigned width);
 
 /* exec_regs.c */
-bool share_registers(const struct ptx_func *pf, const uint8_t *width, uint32_t *slot, uint32_t counts[3]);
+bool share_registers(const struct ptx_func *pf, const uint8_t *width, uint32_t *slot, uint32_t counts[3],
+	uint32_t *need);
 
 CUresult decode_func(struct load *ld, struct func *f);
 void layout_shared(struct load *ld);

@@ -93,7 +93,7 @@ struct func {
 	uint32_t ret_base;           /* where the results begin in it */
 	uint32_t nparams, nrets;
 	struct call_slot *params, *rets;
-	uint32_t live_words;         /* 32-bit registers live at once, about */
+	uint32_t need_regs;         /* hardware registers, an estimate; with its callees' once visited */
 	uint32_t local_bytes;        /* own .local variables */
 	uint32_t stack_bytes;        /* with everything it calls; meaningless when recursive */
 	bool recursive, indirect, calls;

@@ -5,6 +5,9 @@
 #include <string.h>
 #include "exec_decode.h"
 
+/* The calling convention's: ptxas gives no fewer to a function with a call that it did not inline. */
+#define CALL_REGS 24u
+
 struct chunk { struct chunk *next; uint64_t pad; };
 
 void *load_alloc(struct load *ld, size_t bytes)
@@ -187,6 +190,8 @@ static void stack_depth(struct func *f, unsigned depth)
 {
 	uint32_t deepest = 0;
 	f->visit = 1;
+	if (f->calls && f->need_regs < CALL_REGS)
+		f->need_regs = CALL_REGS;
 	for (uint32_t k = 0; k < f->ncallees; k++) {
 		struct func *c = (struct func *)f->callees[k];
 		if (c->visit == 1 || depth > 500) {
@@ -196,6 +201,7 @@ static void stack_depth(struct func *f, unsigned depth)
 		if (!c->visit)
 			stack_depth(c, depth + 1);
 		deepest = c->stack_bytes > deepest ? c->stack_bytes : deepest;
+		f->need_regs = c->need_regs > f->need_regs ? c->need_regs : f->need_regs;
 		f->recursive |= c->recursive;
 		f->indirect |= c->indirect;
 	}
@@ -228,9 +234,7 @@ static void describe_kernel(struct load *ld, struct func *f)
 		.reqntid = { k->reqntid[0], k->reqntid[1], k->reqntid[2] },
 		.ptx_version = p->version_major * 10 + p->version_minor, .binary_version = (int)p->target_sm,
 		.module = ld->m, .code = f };
-	/* What is live at once, and a few for addresses and the ABI: near what ptxas needs. */
-	uint32_t regs = f->live_words + 6;
-	regs = regs < 16 ? 16 : regs > 255 ? 255 : regs;
+	uint32_t regs = f->need_regs > 255 ? 255 : f->need_regs;
 	k->num_regs = pf->maxnreg && regs > pf->maxnreg ? pf->maxnreg : regs;
 	if (k->max_threads * k->num_regs > 65536)
 		k->num_regs = 65536 / k->max_threads;

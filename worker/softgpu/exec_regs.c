@@ -8,20 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include "exec_decode.h"
+#include "exec_flow.h"
 
 #define SETS_MAX (96ull << 20)       /* bytes of bit sets */
 #define PASSES_MAX 100u
-
-struct block { uint32_t first, end; };
-
-struct flow {
-	const struct ptx_func *pf;
-	struct block *blocks;
-	uint32_t nblocks, words;
-	uint32_t *block_of;          /* by instruction */
-	uint64_t *in, *def, *use;    /* sets, `words` per block */
-	uint32_t *start, *stop;      /* interval by register, in instructions; start > stop: never used */
-};
 
 static bool leaves(const struct ptx_inst *i)
 {
@@ -30,20 +20,17 @@ static bool leaves(const struct ptx_inst *i)
 
 /* --- operands ----------------------------------------------------------------------------------- */
 
-typedef void (*reg_fn)(struct flow *f, void *arg, uint32_t reg);
-
-static void each_reg(struct flow *f, const struct ptx_operand *o, reg_fn fn, void *arg)
+void flow_each_reg(struct flow *f, const struct ptx_operand *o, reg_fn fn, void *arg)
 {
 	if (o->kind == PTX_O_REG || (o->kind == PTX_O_ADDR && o->base == PTX_O_REG))
 		fn(f, arg, o->u.reg);
 	else if ((o->kind == PTX_O_PARAM || (o->kind == PTX_O_ADDR && o->base == PTX_O_PARAM)) && o->u.param->reg)
 		fn(f, arg, o->u.param->reg - 1);
 	for (unsigned k = 0; k < o->nlist; k++)
-		each_reg(f, &o->list[k], fn, arg);
+		flow_each_reg(f, &o->list[k], fn, arg);
 }
 
-/* Does the instruction's first operand only receive?  Else it counts as read too. */
-static bool pure_destination(const struct ptx_inst *i)
+bool flow_pure_destination(const struct ptx_inst *i)
 {
 	if (i->nops < 2 || (i->ops[0].kind != PTX_O_REG && i->ops[0].kind != PTX_O_VEC && i->ops[0].kind != PTX_O_PAIR))
 		return false;
@@ -121,15 +108,15 @@ static void local_sets(struct flow *f)
 		struct use_arg a = { f->def + (size_t)b * f->words, f->use + (size_t)b * f->words };
 		for (uint32_t k = f->blocks[b].first; k < f->blocks[b].end; k++) {
 			const struct ptx_inst *i = &f->pf->insts[k];
-			bool pure = pure_destination(i);
+			bool pure = flow_pure_destination(i);
 			for (unsigned j = pure; j < i->nops; j++)
-				each_reg(f, &i->ops[j], note_use, &a);
+				flow_each_reg(f, &i->ops[j], note_use, &a);
 			if (i->has_pred)
 				note_use(f, &a, i->pred);
 			if (pure && i->has_pred)
-				each_reg(f, &i->ops[0], note_use, &a);   /* keeps the old value where false */
+				flow_each_reg(f, &i->ops[0], note_use, &a);   /* keeps the old value where false */
 			else if (pure)
-				each_reg(f, &i->ops[0], set_bit, a.def);
+				flow_each_reg(f, &i->ops[0], set_bit, a.def);
 		}
 	}
 }
@@ -144,7 +131,7 @@ static void join(struct flow *f, uint64_t *out, uint32_t at)
 		out[k] |= in[k];
 }
 
-static void live_out(struct flow *f, uint32_t b, uint64_t *out)
+void flow_live_out(struct flow *f, uint32_t b, uint64_t *out)
 {
 	const struct ptx_func *pf = f->pf;
 	const struct ptx_inst *last = &pf->insts[f->blocks[b].end - 1];
@@ -171,7 +158,7 @@ static bool solve(struct flow *f, uint64_t *out)
 		for (uint32_t b = f->nblocks; b-- > 0;) {
 			uint64_t *in = f->in + (size_t)b * f->words;
 			const uint64_t *def = f->def + (size_t)b * f->words, *use = f->use + (size_t)b * f->words;
-			live_out(f, b, out);
+			flow_live_out(f, b, out);
 			for (uint32_t k = 0; k < f->words; k++) {
 				uint64_t v = use[k] | (out[k] & ~def[k]);
 				changed |= v != in[k];
@@ -196,13 +183,13 @@ static void intervals(struct flow *f, uint64_t *out)
 	const struct ptx_func *pf = f->pf;
 	for (uint32_t k = 0; k < pf->ninsts; k++) {
 		for (unsigned j = 0; j < pf->insts[k].nops; j++)
-			each_reg(f, &pf->insts[k].ops[j], note_place, &k);
+			flow_each_reg(f, &pf->insts[k].ops[j], note_place, &k);
 		if (pf->insts[k].has_pred)
 			widen(f, pf->insts[k].pred, k);
 	}
 	for (uint32_t b = 0; b < f->nblocks; b++) {
 		widen_set(f, f->in + (size_t)b * f->words, f->blocks[b].first);
-		live_out(f, b, out);
+		flow_live_out(f, b, out);
 		widen_set(f, out, f->blocks[b].end - 1);
 	}
 	/* Formal parameters in registers are written before the first instruction and read after the last. */
@@ -296,8 +283,10 @@ static bool analyse(struct flow *f)
 }
 
 /* Gives every register of width[] bytes per lane (0: predicates, left alone) a slot among those of its width;
- * counts[] are the slots of widths 4, 8 and 16.  False: no sharing is possible, slots are not set. */
-bool share_registers(const struct ptx_func *pf, const uint8_t *width, uint32_t *slot, uint32_t counts[3])
+ * counts[] are the slots of widths 4, 8 and 16, need flow_need()'s answer.  False: no sharing is possible, slots are
+ * not set. */
+bool share_registers(const struct ptx_func *pf, const uint8_t *width, uint32_t *slot, uint32_t counts[3],
+	uint32_t *need)
 {
 	struct flow f = { .pf = pf };
 	f.start = calloc((size_t)pf->nregs + 1, sizeof *f.start);
@@ -307,6 +296,7 @@ bool share_registers(const struct ptx_func *pf, const uint8_t *width, uint32_t *
 		counts[k] = scan(&f, width, (uint8_t)(4u << k), slot);
 		ok = counts[k] != UINT32_MAX;
 	}
+	*need = ok ? flow_need(&f, width) : pf->nregs;
 	/* A register that no instruction names needs a place all the same. */
 	for (uint32_t r = 0; ok && r < pf->nregs; r++) {
 		if (f.start[r] > f.stop[r] && width[r]) {

@@ -48,3 +48,16 @@ build/tests/bench/bench_softgpu: $(call objs,tests/bench/bench_softgpu.c) $(SOFT
 bench-softgpu: build/tests/bench/bench_softgpu build/tests/bench/softgpu_kernels.ptx
 	build/tests/bench/bench_softgpu
 .PHONY: bench-softgpu
+
+# --- registers: the estimate beside what ptxas takes ---
+build/tests/softgpu/exec_regs: $(call objs,tests/softgpu/exec_regs.c) $(SOFT_EXEC_LINK)
+	@mkdir -p $(@D)
+	$(CC) $^ $(SOFT_EXEC_LIBS) -o $@
+SOFT_REGS_PTX := build/tests/softgpu/exec_kernels.ptx build/tests/softgpu/exec_matrix_kernels.ptx \
+	$(patsubst %,build/tests/guard_ptx/%.ptx,basic generic grid math matrix output pointers texture variables warp)
+build/tests/softgpu/registers: tests/softgpu/registers_test.lua build/tests/softgpu/exec_regs build/bin/agileos-guard \
+		$(SOFT_REGS_PTX)
+	@printf '#!/bin/sh\nPTXAS=%s exec %s %s %s %s build/tests/softgpu/guarded %s\n' $(CUDA_HOME)/bin/ptxas $(LUA) $< \
+		build/tests/softgpu/exec_regs build/bin/agileos-guard "$(SOFT_REGS_PTX)" > $@
+	@chmod +x $@
+TESTS += build/tests/softgpu/registers
