@@ -308,4 +308,10 @@ static inline cudaError_t cv_memset_node(const struct cudaMemsetParams *p, CUDA_
 	return cudaSuccess;
 }
 
+static inline struct cudaMemsetParams cv_memset_node_back(const CUDA_MEMSET_NODE_PARAMS *p)
+{
+	return (struct cudaMemsetParams){ .dst = (void *)(uintptr_t)p->dst, .pitch = p->pitch, .value = p->value,
+		.elementSize = p->elementSize, .width = p->width, .height = p->height };
+}
+
 #endif

@@ -271,11 +271,6 @@ M.lowered = {
 	if (!r)
 		*devPtr = (void *)(uintptr_t)p;
 	return rt_return(r);]],
-	cudaFree = [[
-	CUresult r = rt_init();
-	if (!r && devPtr)
-		r = rt_cu()->cuMemFree_v2((CUdeviceptr)(uintptr_t)devPtr);
-	return rt_return(r);]],
 	-- Nothing is a valid amount to the Runtime, not to the Driver.
 	cudaMallocManaged = [[
 	CUdeviceptr p = 0;
@@ -286,31 +281,6 @@ M.lowered = {
 		r = rt_cu()->cuMemAllocManaged(&p, size, flags);
 	if (!r)
 		*devPtr = (void *)(uintptr_t)p;
-	return rt_return(r);]],
-	cudaMallocHost = [[
-	void *p = NULL;
-	if (!ptr)
-		return rt_error(cudaErrorInvalidValue);
-	CUresult r = rt_init();
-	if (!r && size)
-		r = rt_cu()->cuMemHostAlloc(&p, size, 0);
-	if (!r)
-		*ptr = p;
-	return rt_return(r);]],
-	cudaHostAlloc = [[
-	void *p = NULL;
-	if (!pHost)
-		return rt_error(cudaErrorInvalidValue);
-	CUresult r = rt_init();
-	if (!r && size)
-		r = rt_cu()->cuMemHostAlloc(&p, size, flags);
-	if (!r)
-		*pHost = p;
-	return rt_return(r);]],
-	cudaFreeHost = [[
-	CUresult r = rt_init();
-	if (!r && ptr)
-		r = rt_cu()->cuMemFreeHost(ptr);
 	return rt_return(r);]],
 	cudaMallocPitch = [[
 	CUdeviceptr p = 0;
@@ -382,36 +352,6 @@ M.lowered = {
 		.dstArray = p->dstArray,
 		.dstPos = p->dstPos, .dstPtr = p->dstPtr, .extent = p->extent, .kind = cudaMemcpyDefault };
 	return rt_cudaMemcpy3DAsync(&q, stream);]=],
-	cudaGraphMemsetNodeGetParams = [=[
-	CUDA_MEMSET_NODE_PARAMS p;
-	if (!pNodeParams)
-		return rt_error(cudaErrorInvalidValue);
-	CUresult r = rt_init();
-	if (!r)
-		r = rt_cu()->cuGraphMemsetNodeGetParams((CUgraphNode)node, &p);
-	if (!r)
-		*pNodeParams = (struct cudaMemsetParams){ .dst = (void *)(uintptr_t)p.dst, .pitch = p.pitch,
-			.value = p.value,
-			.elementSize = p.elementSize, .width = p.width, .height = p.height };
-	return rt_return(r);]=],
-
-	-- Peers: a context is what the Driver names them by.
-	cudaDeviceEnablePeerAccess = [[
-	CUcontext peer;
-	CUresult r = rt_init();
-	if (!r)
-		r = rt_cu()->cuDevicePrimaryCtxRetain(&peer, peerDevice);
-	if (!r)
-		r = rt_cu()->cuCtxEnablePeerAccess(peer, flags);
-	return rt_return(r);]],
-	cudaDeviceDisablePeerAccess = [[
-	CUcontext peer;
-	CUresult r = rt_init();
-	if (!r)
-		r = rt_cu()->cuDevicePrimaryCtxRetain(&peer, peerDevice);
-	if (!r)
-		r = rt_cu()->cuCtxDisablePeerAccess(peer);
-	return rt_return(r);]],
 	cudaFuncSetSharedMemConfig = [[
 	CUkernel kernel;
 	CUfunction function;
@@ -425,43 +365,6 @@ M.lowered = {
 	return rt_return(r);]],
 
 	-- Arrays.
-	cudaMallocArray = [[
-	CUDA_ARRAY3D_DESCRIPTOR a;
-	cudaError_t e = cv_array(desc, (struct cudaExtent){ width, height, 0 }, flags, &a);
-	if (e != cudaSuccess || !array)
-		return rt_error(e != cudaSuccess ? e : cudaErrorInvalidValue);
-	CUresult r = rt_init();
-	if (!r)
-		r = rt_cu()->cuArray3DCreate_v2((CUarray *)array, &a);
-	return rt_return(r);]],
-	cudaMalloc3DArray = [[
-	CUDA_ARRAY3D_DESCRIPTOR a;
-	cudaError_t e = cv_array(desc, extent, flags, &a);
-	if (e != cudaSuccess || !array)
-		return rt_error(e != cudaSuccess ? e : cudaErrorInvalidValue);
-	CUresult r = rt_init();
-	if (!r)
-		r = rt_cu()->cuArray3DCreate_v2((CUarray *)array, &a);
-	return rt_return(r);]],
-	cudaMallocMipmappedArray = [[
-	CUDA_ARRAY3D_DESCRIPTOR a;
-	cudaError_t e = cv_array(desc, extent, flags, &a);
-	if (e != cudaSuccess || !mipmappedArray)
-		return rt_error(e != cudaSuccess ? e : cudaErrorInvalidValue);
-	CUresult r = rt_init();
-	if (!r)
-		r = rt_cu()->cuMipmappedArrayCreate((CUmipmappedArray *)mipmappedArray, &a, numLevels);
-	return rt_return(r);]],
-	cudaFreeArray = [[
-	CUresult r = rt_init();
-	if (!r && array)
-		r = rt_cu()->cuArrayDestroy((CUarray)array);
-	return rt_return(r);]],
-	cudaFreeMipmappedArray = [[
-	CUresult r = rt_init();
-	if (!r && mipmappedArray)
-		r = rt_cu()->cuMipmappedArrayDestroy((CUmipmappedArray)mipmappedArray);
-	return rt_return(r);]],
 	cudaArrayGetInfo = [[
 	CUDA_ARRAY3D_DESCRIPTOR a;
 	struct cudaChannelFormatDesc channel;
@@ -480,17 +383,6 @@ M.lowered = {
 	if (flags)
 		*flags = a.Flags;
 	return cudaSuccess;]],
-	cudaGetChannelDesc = [[
-	CUDA_ARRAY3D_DESCRIPTOR a;
-	if (!desc)
-		return rt_error(cudaErrorInvalidValue);
-	CUresult r = rt_init();
-	if (!r)
-		r = rt_cu()->cuArray3DGetDescriptor_v2(&a, (CUarray)(uintptr_t)array);
-	if (r)
-		return rt_return(r);
-	cudaError_t e = cv_channel_back(a.Format, a.NumChannels, desc);
-	return e == cudaSuccess ? e : rt_error(e);]],
 	cudaDeviceGetTexture1DLinearMaxWidth = [[
 	CUarray_format format;
 	unsigned channels;
@@ -517,37 +409,6 @@ M.lowered = {
 		r = rt_cu()->cuTexObjectCreate((CUtexObject *)pTexObject, &resource, &texture,
 			pResViewDesc ? &view : NULL);
 	return rt_return(r);]],
-	cudaGetTextureObjectResourceDesc = [[
-	CUDA_RESOURCE_DESC d;
-	if (!pResDesc)
-		return rt_error(cudaErrorInvalidValue);
-	CUresult r = rt_init();
-	if (!r)
-		r = rt_cu()->cuTexObjectGetResourceDesc(&d, texObject);
-	if (r)
-		return rt_return(r);
-	cudaError_t e = cv_resource_back(&d, pResDesc);
-	return e == cudaSuccess ? e : rt_error(e);]],
-	cudaGetTextureObjectTextureDesc = [[
-	CUDA_TEXTURE_DESC d;
-	if (!pTexDesc)
-		return rt_error(cudaErrorInvalidValue);
-	CUresult r = rt_init();
-	if (!r)
-		r = rt_cu()->cuTexObjectGetTextureDesc(&d, texObject);
-	if (!r)
-		*pTexDesc = cv_texture_back(&d);
-	return rt_return(r);]],
-	cudaGetTextureObjectResourceViewDesc = [[
-	CUDA_RESOURCE_VIEW_DESC d;
-	if (!pResViewDesc)
-		return rt_error(cudaErrorInvalidValue);
-	CUresult r = rt_init();
-	if (!r)
-		r = rt_cu()->cuTexObjectGetResourceViewDesc(&d, texObject);
-	if (!r)
-		*pResViewDesc = cv_view_back(&d);
-	return rt_return(r);]],
 	cudaCreateSurfaceObject = [[
 	CUDA_RESOURCE_DESC resource;
 	cudaError_t e = cv_resource(pResDesc, &resource);
@@ -557,17 +418,6 @@ M.lowered = {
 	if (!r)
 		r = rt_cu()->cuSurfObjectCreate((CUsurfObject *)pSurfObject, &resource);
 	return rt_return(r);]],
-	cudaGetSurfaceObjectResourceDesc = [[
-	CUDA_RESOURCE_DESC d;
-	if (!pResDesc)
-		return rt_error(cudaErrorInvalidValue);
-	CUresult r = rt_init();
-	if (!r)
-		r = rt_cu()->cuSurfObjectGetResourceDesc(&d, surfObject);
-	if (r)
-		return rt_return(r);
-	cudaError_t e = cv_resource_back(&d, pResDesc);
-	return e == cudaSuccess ? e : rt_error(e);]],
 
 	-- Entry points of the Driver by name.
 	cudaGetDriverEntryPoint = [[
@@ -587,7 +437,103 @@ M.lowered = {
 	return r == CUDA_ERROR_NOT_FOUND && driverStatus ? cudaSuccess : rt_return(r);]],
 }
 
--- Graph nodes with parameters: @ marks what differs.
+-- A family of functions of one text: @{NAME} marks what differs.
+local function from(text, values)
+	return (text:gsub("@{(%u+)}", values))
+end
+
+-- Pinned memory.
+local function host_memory(out, flags)
+	return from([[
+	void *p = NULL;
+	if (!@{OUT})
+		return rt_error(cudaErrorInvalidValue);
+	CUresult r = rt_init();
+	if (!r && size)
+		r = rt_cu()->cuMemHostAlloc(&p, size, @{FLAGS});
+	if (!r)
+		*@{OUT} = p;
+	return rt_return(r);]], { OUT = out, FLAGS = flags })
+end
+M.lowered.cudaMallocHost = host_memory("ptr", "0")
+M.lowered.cudaHostAlloc = host_memory("pHost", "flags")
+
+-- What is freed by handle: nothing is no error.
+local function freed(handle, call)
+	return from([[
+	CUresult r = rt_init();
+	if (!r && @{HANDLE})
+		r = rt_cu()->@{CALL};
+	return rt_return(r);]], { HANDLE = handle, CALL = call })
+end
+M.lowered.cudaFree = freed("devPtr", "cuMemFree_v2((CUdeviceptr)(uintptr_t)devPtr)")
+M.lowered.cudaFreeHost = freed("ptr", "cuMemFreeHost(ptr)")
+M.lowered.cudaFreeArray = freed("array", "cuArrayDestroy((CUarray)array)")
+M.lowered.cudaFreeMipmappedArray = freed("mipmappedArray",
+	"cuMipmappedArrayDestroy((CUmipmappedArray)mipmappedArray)")
+
+-- Peers: a context is what the Driver names them by.
+local function peer(call)
+	return from([[
+	CUcontext peer;
+	CUresult r = rt_init();
+	if (!r)
+		r = rt_cu()->cuDevicePrimaryCtxRetain(&peer, peerDevice);
+	if (!r)
+		r = rt_cu()->@{CALL};
+	return rt_return(r);]], { CALL = call })
+end
+M.lowered.cudaDeviceEnablePeerAccess = peer("cuCtxEnablePeerAccess(peer, flags)")
+M.lowered.cudaDeviceDisablePeerAccess = peer("cuCtxDisablePeerAccess(peer)")
+
+-- Arrays.
+local function array(extent, out, call)
+	return from([[
+	CUDA_ARRAY3D_DESCRIPTOR a;
+	cudaError_t e = cv_array(desc, @{EXTENT}, flags, &a);
+	if (e != cudaSuccess || !@{OUT})
+		return rt_error(e != cudaSuccess ? e : cudaErrorInvalidValue);
+	CUresult r = rt_init();
+	if (!r)
+		r = rt_cu()->@{CALL};
+	return rt_return(r);]], { EXTENT = extent, OUT = out, CALL = call })
+end
+M.lowered.cudaMallocArray = array("(struct cudaExtent){ width, height, 0 }", "array",
+	"cuArray3DCreate_v2((CUarray *)array, &a)")
+M.lowered.cudaMalloc3DArray = array("extent", "array", "cuArray3DCreate_v2((CUarray *)array, &a)")
+M.lowered.cudaMallocMipmappedArray = array("extent", "mipmappedArray",
+	"cuMipmappedArrayCreate((CUmipmappedArray *)mipmappedArray, &a, numLevels)")
+
+-- Descriptions of textures and surfaces; `back` turns the Driver's into the Runtime's and may fail.
+local function described(struct, out, call, back)
+	return from([[
+	@{STRUCT} d;
+	if (!@{OUT})
+		return rt_error(cudaErrorInvalidValue);
+	CUresult r = rt_init();
+	if (!r)
+		r = rt_cu()->@{CALL};
+	if (r)
+		return rt_return(r);
+	cudaError_t e = cudaSuccess;
+	@{BACK};
+	return e == cudaSuccess ? e : rt_error(e);]], { STRUCT = struct, OUT = out, CALL = call, BACK = back })
+end
+M.lowered.cudaGetTextureObjectResourceDesc = described("CUDA_RESOURCE_DESC", "pResDesc",
+	"cuTexObjectGetResourceDesc(&d, texObject)", "e = cv_resource_back(&d, pResDesc)")
+M.lowered.cudaGetSurfaceObjectResourceDesc = described("CUDA_RESOURCE_DESC", "pResDesc",
+	"cuSurfObjectGetResourceDesc(&d, surfObject)", "e = cv_resource_back(&d, pResDesc)")
+M.lowered.cudaGetTextureObjectTextureDesc = described("CUDA_TEXTURE_DESC", "pTexDesc",
+	"cuTexObjectGetTextureDesc(&d, texObject)", "*pTexDesc = cv_texture_back(&d)")
+M.lowered.cudaGetTextureObjectResourceViewDesc = described("CUDA_RESOURCE_VIEW_DESC", "pResViewDesc",
+	"cuTexObjectGetResourceViewDesc(&d, texObject)", "*pResViewDesc = cv_view_back(&d)")
+M.lowered.cudaGetChannelDesc = described("CUDA_ARRAY3D_DESCRIPTOR", "desc",
+	"cuArray3DGetDescriptor_v2(&d, (CUarray)(uintptr_t)array)",
+	"e = cv_channel_back(d.Format, d.NumChannels, desc)")
+M.lowered.cudaGraphMemsetNodeGetParams = described("CUDA_MEMSET_NODE_PARAMS", "pNodeParams",
+	"cuGraphMemsetNodeGetParams((CUgraphNode)node, &d)", "*pNodeParams = cv_memset_node_back(&d)")
+
+-- Graph nodes with parameters.
 local node = [[
 	@{STRUCT} p;
 	cudaError_t e = @{MAKE};
@@ -604,9 +550,8 @@ local add = "pGraphNode, graph, pDependencies, numDependencies, &p"
 local function node_rules(struct, make, suffix, driver_add, driver_set, driver_exec, context)
 	local tail = context and ", ctx)" or ")"
 	local function rule(call)
-		local values = { STRUCT = struct, MAKE = make, CALL = call, CONTEXT = call:find("ctx") and with_context
-			or "" }
-		return (node:gsub("@{(%u+)}", values))
+		return from(node, { STRUCT = struct, MAKE = make, CALL = call,
+			CONTEXT = call:find("ctx") and with_context or "" })
 	end
 	M.lowered["cudaGraphAdd" .. suffix.add] = rule(driver_add .. "(" .. add .. tail)
 	M.lowered["cudaGraph" .. suffix.set] = rule(driver_set .. "(node, &p)")

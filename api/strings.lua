@@ -1,6 +1,6 @@
 -- strings.lua: the texts that cuGetErrorString and cudaGetErrorString give, where they are not the first sentence of
--- the header's comment.
--- The two libraries share texts where they share numbers.
+-- the header's comment. The two libraries share texts where they share numbers, but for the names in `runtime`.
+-- tests/e2e/errors_test.sh compares them with those of the toolkit's own runtime.
 local S = {}
 
 local shared = {
@@ -41,6 +41,8 @@ local shared = {
 	[222] = "the provided PTX was compiled with an unsupported toolchain.",
 	[223] = "PTX JIT compilation was disabled",
 	[224] = "the provided execution affinity is not supported",
+	[225] = "the provided PTX contains unsupported call to cudaDeviceSynchronize",
+	[226] = "Invalid access of peer GPU memory over nvlink or a hardware error",
 	[300] = "device kernel image is invalid",
 	[301] = "file not found",
 	[302] = "shared object symbol not found",
@@ -48,6 +50,7 @@ local shared = {
 	[304] = "OS call failed or operation not supported on this OS",
 	[400] = "invalid resource handle",
 	[401] = "the operation cannot be performed in the present state",
+	[402] = "attempted introspection would be semantically lossy",
 	[500] = "named symbol not found",
 	[600] = "device not ready",
 	[700] = "an illegal memory access was encountered",
@@ -69,12 +72,20 @@ local shared = {
 	[718] = "invalid program counter",
 	[719] = "unspecified launch failure",
 	[720] = "too many blocks in cooperative launch",
+	[721] = "tensor memory not completely freed",
 	[800] = "operation not permitted",
 	[801] = "operation not supported",
 	[802] = "system not yet initialized",
 	[803] = "system has unsupported display driver / cuda driver combination",
 	[804] = "forward compatibility was attempted on non supported HW",
 	[805] = "MPS client failed to connect to the MPS control daemon or the MPS server",
+	[806] = "the remote procedural call between the MPS server and the MPS client failed",
+	[807] = "MPS server is not ready to accept new MPS client requests",
+	[808] = "the hardware resources required to create MPS client have been exhausted",
+	[809] = "the hardware resources required to support device connections have been exhausted",
+	[810] = "the MPS client has been terminated by the server",
+	[811] = "is using CUDA Dynamic Parallelism, but the current configuration, like MPS, does not support it",
+	[812] = "unsupported interaction between different versions of CUDA Dynamic Parallelism",
 	[900] = "operation not permitted when stream is capturing",
 	[901] = "operation failed due to a previous error during capture",
 	[902] = "operation would result in a merge of separate capture sequences",
@@ -85,10 +96,13 @@ local shared = {
 	[907] = "operation not permitted on an event last recorded in a capturing stream",
 	[908] = "attempt to terminate a thread-local capture sequence from another thread",
 	[909] = "wait operation timed out",
-	[910] =
-		"the graph update was not performed because it included changes which violated constraints specific " ..
-			"to instantiated " ..
-		"graph update",
+	[910] = "the graph update was not performed because it included changes which violated " ..
+		"constraints specific to instantiated graph update",
+	[911] = "an async error has occured in external entity outside of CUDA",
+	[912] = "a kernel launch error has occurred due to cluster misconfiguration",
+	[913] = "the function handle is not loaded when calling an API that requires a loaded function",
+	[914] = "one or more resources passed in are not valid resource types for the operation",
+	[915] = "one or more resources are insufficient or non-applicable for the operation",
 	[999] = "unknown error",
 }
 
@@ -102,8 +116,15 @@ local runtime = {
 	[19] = "texture is not bound to a pointer",
 	[20] = "invalid channel descriptor",
 	[21] = "invalid copy direction for memcpy",
+	[22] = "invalid address of constant",
+	[23] = "fetch from texture failed",
+	[24] = "cannot fetch from a texture that is not bound",
+	[25] = "incorrect use of __syncthreads()",
 	[26] = "linear filtering not supported for non-float type",
-	[27] = "read as normalized float not supported for 32-bit non float type",
+	[27] = "read as normalized float not supported for data type",
+	[28] = "device emulation mode and device execution mode cannot be mixed",
+	[31] = "feature not yet implemented",
+	[32] = "memory size or pointer value too large to fit in 32 bit",
 	[35] = "CUDA driver version is insufficient for CUDA runtime version",
 	[36] = "API call is not supported in the installed CUDA driver",
 	[37] = "invalid surface reference",
@@ -111,14 +132,17 @@ local runtime = {
 	[44] = "duplicate texture looked up by string name",
 	[45] = "duplicate surface looked up by string name",
 	[49] = "incompatible driver context",
-	[52] = "missing configuration",
-	[65] = "launch maximum depth exceeded",
-	[66] = "launch exceeds texture limits",
-	[67] = "launch exceeds surface limits",
-	[68] = "sync depth exceeded",
-	[69] = "launch pending count exceeded",
+	[52] = "__global__ function call is not configured",
+	[53] = "unspecified launch failure in prior launch",
+	[65] = "launch would exceed maximum depth of nested launches",
+	[66] = "launch failed because kernel uses unsupported, file-scoped textures (texture objects are supported)",
+	[67] = "launch failed because kernel uses unsupported, file-scoped surfaces (surface objects are supported)",
+	[68] = "cudaDeviceSynchronize failed because caller's grid depth exceeds cudaLimitDevRuntimeSyncDepth",
+	[69] = "launch failed because launch would exceed cudaLimitDevRuntimePendingLaunchCount",
 	[98] = "invalid device function",
+	[103] = "integrity checks failed",
 	[127] = "startup failure in cuda runtime",
+	[708] = "cannot set while device is active in this process",
 	[10000] = "api failure base",
 }
 

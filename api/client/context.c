@@ -191,10 +191,7 @@ CUresult call_cuCtxSetCurrent(CUcontext h)
 CUresult call_cuCtxGetCurrent(CUcontext *out)
 {
 	AGC_READY();
-	if (!out)
-		return CUDA_ERROR_INVALID_VALUE;
-	*out = agc_ctx_handle(agc_t.ctx);
-	return CUDA_SUCCESS;
+	return AGC_GIVE(out, agc_ctx_handle(agc_t.ctx));
 }
 
 /* --- created contexts --------------------------------------------------------------------------------------------- */
@@ -270,10 +267,7 @@ CUresult call_cuCtxGetDevice(CUdevice *dev)
 	AGC_READY();
 	if (!agc_t.ctx)
 		return CUDA_ERROR_INVALID_CONTEXT;
-	if (!dev)
-		return CUDA_ERROR_INVALID_VALUE;
-	*dev = agc_t.ctx->device;
-	return CUDA_SUCCESS;
+	return AGC_GIVE(dev, agc_t.ctx->device);
 }
 
 CUresult call_cuCtxGetDevice_v2(CUdevice *dev, CUcontext h)
@@ -282,19 +276,13 @@ CUresult call_cuCtxGetDevice_v2(CUdevice *dev, CUcontext h)
 	struct agc_ctx *c = h ? agc_ctx_of(h) : agc_t.ctx;
 	if (!c)
 		return CUDA_ERROR_INVALID_CONTEXT;
-	if (!dev)
-		return CUDA_ERROR_INVALID_VALUE;
-	*dev = c->device;
-	return CUDA_SUCCESS;
+	return AGC_GIVE(dev, c->device);
 }
 
 CUresult call_cuCtxGetFlags(unsigned *flags)
 {
 	AGC_CURRENT();
-	if (!flags)
-		return CUDA_ERROR_INVALID_VALUE;
-	*flags = agc_t.ctx->flags | CU_CTX_MAP_HOST;
-	return CUDA_SUCCESS;
+	return AGC_GIVE(flags, agc_t.ctx->flags | CU_CTX_MAP_HOST);
 }
 
 CUresult call_cuCtxSetFlags(unsigned flags)
@@ -312,10 +300,7 @@ CUresult call_cuCtxGetId(CUcontext h, unsigned long long *id)
 	struct agc_ctx *c = h ? agc_ctx_of(h) : agc_t.ctx;
 	if (!c)
 		return h ? CUDA_ERROR_CONTEXT_IS_DESTROYED : CUDA_ERROR_INVALID_CONTEXT;
-	if (!id)
-		return CUDA_ERROR_INVALID_VALUE;
-	*id = c->uid;
-	return CUDA_SUCCESS;
+	return AGC_GIVE(id, c->uid);
 }
 
 CUresult call_cuCtxGetApiVersion(CUcontext h, unsigned *version)
@@ -332,10 +317,7 @@ CUresult call_cuCtxGetApiVersion(CUcontext h, unsigned *version)
 CUresult call_cuCtxGetCacheConfig(CUfunc_cache *config)
 {
 	AGC_CURRENT();
-	if (!config)
-		return CUDA_ERROR_INVALID_VALUE;
-	*config = agc_t.ctx->cache;
-	return CUDA_SUCCESS;
+	return AGC_GIVE(config, agc_t.ctx->cache);
 }
 
 CUresult call_cuCtxSetCacheConfig(CUfunc_cache config)
@@ -350,10 +332,7 @@ CUresult call_cuCtxSetCacheConfig(CUfunc_cache config)
 CUresult call_cuCtxGetSharedMemConfig(CUsharedconfig *config)
 {
 	AGC_CURRENT();
-	if (!config)
-		return CUDA_ERROR_INVALID_VALUE;
-	*config = agc_t.ctx->bank;
-	return CUDA_SUCCESS;
+	return AGC_GIVE(config, agc_t.ctx->bank);
 }
 
 CUresult call_cuCtxSetSharedMemConfig(CUsharedconfig config)

@@ -43,19 +43,13 @@ CUresult call_cuInit(unsigned flags)
 
 CUresult call_cuDriverGetVersion(int *version)
 {
-	if (!version)
-		return CUDA_ERROR_INVALID_VALUE;
-	*version = OWN_VERSION;
-	return CUDA_SUCCESS;
+	return AGC_GIVE(version, OWN_VERSION);
 }
 
 CUresult call_cuDeviceGetCount(int *count)
 {
 	AGC_READY();
-	if (!count)
-		return CUDA_ERROR_INVALID_VALUE;
-	*count = 1;
-	return CUDA_SUCCESS;
+	return AGC_GIVE(count, 1);
 }
 
 CUresult call_cuDeviceGet(CUdevice *dev, int ordinal)
@@ -90,10 +84,7 @@ CUresult call_cuDeviceGetUuid_v2(CUuuid *uuid, CUdevice dev)
 CUresult call_cuDeviceTotalMem_v2(size_t *bytes, CUdevice dev)
 {
 	DEVICE(i, dev);
-	if (!bytes)
-		return CUDA_ERROR_INVALID_VALUE;
-	*bytes = i->total_mem;
-	return CUDA_SUCCESS;
+	return AGC_GIVE(bytes, i->total_mem);
 }
 
 /* What differs between the device and a client's view of it: abilities that have no sound meaning through a window. */

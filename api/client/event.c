@@ -18,14 +18,8 @@ struct event {
 	pthread_mutex_t lock;
 };
 
-#define EVENT(e, h)                                                                                                  \
-	struct event *e;                                                                                             \
-	do {                                                                                                         \
-		AGC_READY();                                                                                         \
-		e = agc_id_state(AG_K_EVENT, h, NULL);                                                               \
-		if (!e)                                                                                              \
-			return CUDA_ERROR_INVALID_HANDLE;                                                            \
-	} while (0)
+#define EVENT(e, h) \
+	AGC_FOUND(struct event, e, AGC_READY, agc_id_state(AG_K_EVENT, h, NULL), CUDA_ERROR_INVALID_HANDLE)
 
 CUresult call_cuEventCreate(CUevent *out, unsigned flags)
 {

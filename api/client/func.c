@@ -93,14 +93,6 @@ static CUresult param_info(const struct agc_function *f, size_t i, size_t *offse
 		if (r_)                                                                                              \
 			return r_;                                                                                   \
 	} while (0)
-#define KERNEL(f, h)                                                                                                 \
-	struct agc_function *f;                                                                                      \
-	do {                                                                                                         \
-		AGC_READY();                                                                                         \
-		f = agc_id_state(AG_K_KERNEL, h, NULL);                                                              \
-		if (!f)                                                                                              \
-			return CUDA_ERROR_INVALID_HANDLE;                                                            \
-	} while (0)
 
 CUresult call_cuFuncGetAttribute(int *out, CUfunction_attribute a, CUfunction h)
 {
@@ -133,19 +125,13 @@ CUresult call_cuFuncSetSharedMemConfig(CUfunction h, CUsharedconfig config)
 CUresult call_cuFuncGetModule(CUmodule *out, CUfunction h)
 {
 	FUNCTION(f, h);
-	if (!out)
-		return CUDA_ERROR_INVALID_VALUE;
-	*out = (CUmodule)(uintptr_t)f->module_id;
-	return CUDA_SUCCESS;
+	return AGC_GIVE(out, (CUmodule)(uintptr_t)f->module_id);
 }
 
 CUresult call_cuFuncGetName(const char **name, CUfunction h)
 {
 	FUNCTION(f, h);
-	if (!name)
-		return CUDA_ERROR_INVALID_VALUE;
-	*name = f->name;
-	return CUDA_SUCCESS;
+	return AGC_GIVE(name, f->name);
 }
 
 CUresult call_cuFuncGetParamInfo(CUfunction h, size_t i, size_t *offset, size_t *size)
@@ -158,10 +144,7 @@ CUresult call_cuFuncIsLoaded(CUfunctionLoadingState *state, CUfunction h)
 {
 	FUNCTION(f, h);
 	(void)f;
-	if (!state)
-		return CUDA_ERROR_INVALID_VALUE;
-	*state = CU_FUNCTION_LOADING_STATE_LOADED;
-	return CUDA_SUCCESS;
+	return AGC_GIVE(state, CU_FUNCTION_LOADING_STATE_LOADED);
 }
 
 CUresult call_cuFuncLoad(CUfunction h)
@@ -173,19 +156,19 @@ CUresult call_cuFuncLoad(CUfunction h)
 
 CUresult call_cuKernelGetAttribute(int *out, CUfunction_attribute a, CUkernel h, CUdevice dev)
 {
-	KERNEL(f, h);
+	AGC_KERNEL(f, h);
 	return dev ? CUDA_ERROR_INVALID_DEVICE : get_attribute(f, a, out);
 }
 
 CUresult call_cuKernelSetAttribute(CUfunction_attribute a, int value, CUkernel h, CUdevice dev)
 {
-	KERNEL(f, h);
+	AGC_KERNEL(f, h);
 	return dev ? CUDA_ERROR_INVALID_DEVICE : set_attribute(f, a, value);
 }
 
 CUresult call_cuKernelSetCacheConfig(CUkernel h, CUfunc_cache config, CUdevice dev)
 {
-	KERNEL(f, h);
+	AGC_KERNEL(f, h);
 	(void)f;
 	if (dev)
 		return CUDA_ERROR_INVALID_DEVICE;
@@ -194,7 +177,7 @@ CUresult call_cuKernelSetCacheConfig(CUkernel h, CUfunc_cache config, CUdevice d
 
 CUresult call_cuKernelGetParamInfo(CUkernel h, size_t i, size_t *offset, size_t *size)
 {
-	KERNEL(f, h);
+	AGC_KERNEL(f, h);
 	return param_info(f, i, offset, size);
 }
 

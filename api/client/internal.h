@@ -69,6 +69,20 @@ static inline CUresult agc_ready(void)
 CUresult agc_current(void);
 #define AGC_READY() do { CUresult ready_ = agc_ready(); if (ready_) return ready_; } while (0)
 #define AGC_CURRENT() do { CUresult ready_ = agc_current(); if (ready_) return ready_; } while (0)
+/* Declares v: what a handle stands for, once the library is ready; the call ends with `error` where it is nothing. */
+#define AGC_FOUND(type, v, ready, found, error)                                                                      \
+	type *v;                                                                                                     \
+	do {                                                                                                         \
+		ready();                                                                                             \
+		v = found;                                                                                           \
+		if (!v)                                                                                              \
+			return error;                                                                                \
+	} while (0)
+#define AGC_STREAM(s, h) AGC_FOUND(struct agc_stream, s, AGC_CURRENT, agc_stream_of(h), CUDA_ERROR_INVALID_HANDLE)
+#define AGC_KERNEL(f, h) \
+	AGC_FOUND(struct agc_function, f, AGC_READY, agc_id_state(AG_K_KERNEL, h, NULL), CUDA_ERROR_INVALID_HANDLE)
+/* What a query answers when nothing else is wrong. */
+#define AGC_GIVE(out, value) ((out) ? (*(out) = (value), CUDA_SUCCESS) : CUDA_ERROR_INVALID_VALUE)
 
 void agc_session_end(CUresult why, const char *text);
 /* Looks at the socket when the last look is older than `ms`. false: the session is over. */

@@ -10,22 +10,8 @@ struct library { ag_id id; struct agc_module *module; };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-#define LIBRARY(l, h)                                                                                                \
-	struct library *l;                                                                                           \
-	do {                                                                                                         \
-		AGC_READY();                                                                                         \
-		l = agc_id_state(AG_K_LIBRARY, h, NULL);                                                             \
-		if (!l)                                                                                              \
-			return CUDA_ERROR_INVALID_HANDLE;                                                            \
-	} while (0)
-#define KERNEL(f, h)                                                                                                 \
-	struct agc_function *f;                                                                                      \
-	do {                                                                                                         \
-		AGC_READY();                                                                                         \
-		f = agc_id_state(AG_K_KERNEL, h, NULL);                                                              \
-		if (!f)                                                                                              \
-			return CUDA_ERROR_INVALID_HANDLE;                                                            \
-	} while (0)
+#define LIBRARY(l, h) \
+	AGC_FOUND(struct library, l, AGC_READY, agc_id_state(AG_K_LIBRARY, h, NULL), CUDA_ERROR_INVALID_HANDLE)
 
 static CUresult load(CUlibrary *out, const void *image, size_t size)
 {
@@ -106,10 +92,7 @@ CUresult call_cuLibraryGetKernel(CUkernel *out, CUlibrary h, const char *name)
 CUresult call_cuLibraryGetKernelCount(unsigned *count, CUlibrary h)
 {
 	LIBRARY(l, h);
-	if (!count)
-		return CUDA_ERROR_INVALID_VALUE;
-	*count = agc_module_kernels(l->module);
-	return CUDA_SUCCESS;
+	return AGC_GIVE(count, agc_module_kernels(l->module));
 }
 
 CUresult call_cuLibraryEnumerateKernels(CUkernel *out, unsigned n, CUlibrary h)
@@ -177,7 +160,7 @@ CUresult call_cuLibraryGetUnifiedFunction(void **fn, CUlibrary h, const char *sy
 
 CUresult call_cuKernelGetFunction(CUfunction *out, CUkernel h)
 {
-	KERNEL(f, h);
+	AGC_KERNEL(f, h);
 	if (!out)
 		return CUDA_ERROR_INVALID_VALUE;
 	*out = (CUfunction)(uintptr_t)agc_function_id(f);
@@ -186,18 +169,12 @@ CUresult call_cuKernelGetFunction(CUfunction *out, CUkernel h)
 
 CUresult call_cuKernelGetLibrary(CUlibrary *out, CUkernel h)
 {
-	KERNEL(f, h);
-	if (!out)
-		return CUDA_ERROR_INVALID_VALUE;
-	*out = (CUlibrary)(uintptr_t)*agc_module_owner(f->module);
-	return CUDA_SUCCESS;
+	AGC_KERNEL(f, h);
+	return AGC_GIVE(out, (CUlibrary)(uintptr_t)*agc_module_owner(f->module));
 }
 
 CUresult call_cuKernelGetName(const char **name, CUkernel h)
 {
-	KERNEL(f, h);
-	if (!name)
-		return CUDA_ERROR_INVALID_VALUE;
-	*name = f->name;
-	return CUDA_SUCCESS;
+	AGC_KERNEL(f, h);
+	return AGC_GIVE(name, f->name);
 }

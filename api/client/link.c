@@ -17,14 +17,8 @@ struct link {
 	void **value;
 };
 
-#define LINK(l, h)                                                                                                   \
-	struct link *l;                                                                                              \
-	do {                                                                                                         \
-		AGC_CURRENT();                                                                                       \
-		l = agc_id_state(AG_K_LINK, h, NULL);                                                                \
-		if (!l)                                                                                              \
-			return CUDA_ERROR_INVALID_HANDLE;                                                            \
-	} while (0)
+#define LINK(l, h) \
+	AGC_FOUND(struct link, l, AGC_CURRENT, agc_id_state(AG_K_LINK, h, NULL), CUDA_ERROR_INVALID_HANDLE)
 
 /* Sizes are in-out: what was written replaces the capacity.  An empty log is an empty string. */
 static void fill_log(char *buffer, void **size, const char *text)

@@ -460,7 +460,6 @@ static CUresult load_image(CUmodule *out, const void *image, size_t size)
 CUresult call_cuModuleLoadData(CUmodule *out, const void *image) { return load_image(out, image, 0); }
 CUresult call_cuModuleLoadFatBinary(CUmodule *out, const void *image) { return load_image(out, image, 0); }
 
-
 CUresult call_cuModuleLoadDataEx(CUmodule *out, const void *image, unsigned n, CUjit_option *option, void **value)
 {
 	CUresult r = n && (!option || !value) ? CUDA_ERROR_INVALID_VALUE : load_image(out, image, 0);
@@ -481,14 +480,8 @@ CUresult call_cuModuleLoad(CUmodule *out, const char *path)
 	return r;
 }
 
-#define MODULE(m, h)                                                                                                 \
-	struct agc_module *m;                                                                                        \
-	do {                                                                                                         \
-		AGC_CURRENT();                                                                                       \
-		m = agc_id_state(AG_K_MODULE, h, NULL);                                                              \
-		if (!m)                                                                                              \
-			return CUDA_ERROR_INVALID_HANDLE;                                                            \
-	} while (0)
+#define MODULE(m, h) \
+	AGC_FOUND(struct agc_module, m, AGC_CURRENT, agc_id_state(AG_K_MODULE, h, NULL), CUDA_ERROR_INVALID_HANDLE)
 
 CUresult call_cuModuleUnload(CUmodule h)
 {
@@ -511,10 +504,7 @@ CUresult call_cuModuleGetFunction(CUfunction *out, CUmodule h, const char *name)
 CUresult call_cuModuleGetFunctionCount(unsigned *count, CUmodule h)
 {
 	MODULE(m, h);
-	if (!count)
-		return CUDA_ERROR_INVALID_VALUE;
-	*count = m->nkernels;
-	return CUDA_SUCCESS;
+	return AGC_GIVE(count, m->nkernels);
 }
 
 CUresult call_cuModuleEnumerateFunctions(CUfunction *out, unsigned n, CUmodule h)

@@ -32,14 +32,8 @@ static CUmemoryPool handle_of(struct pool *p)
 	return (CUmemoryPool)(uintptr_t)p->id;
 }
 
-#define POOL(p, h)                                                                                                   \
-	struct pool *p;                                                                                              \
-	do {                                                                                                         \
-		AGC_READY();                                                                                         \
-		p = agc_id_state(AG_K_MEMPOOL, h, NULL);                                                             \
-		if (!p)                                                                                              \
-			return CUDA_ERROR_INVALID_VALUE;                                                             \
-	} while (0)
+#define POOL(p, h) \
+	AGC_FOUND(struct pool, p, AGC_READY, agc_id_state(AG_K_MEMPOOL, h, NULL), CUDA_ERROR_INVALID_VALUE)
 
 /* --- waiting blocks ----------------------------------------------------------------------------------------------- */
 

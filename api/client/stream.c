@@ -291,14 +291,6 @@ void agc_look(void)
 /* --- the functions ------------------------------------------------------------------------------------------------ */
 
 /* Streams below: an invalid handle is CUDA_ERROR_INVALID_HANDLE. */
-#define STREAM(s, h)                                                                                                 \
-	struct agc_stream *s;                                                                                        \
-	do {                                                                                                         \
-		AGC_CURRENT();                                                                                       \
-		s = agc_stream_of(h);                                                                                \
-		if (!s)                                                                                              \
-			return CUDA_ERROR_INVALID_HANDLE;                                                            \
-	} while (0)
 
 static int clamp_priority(int p)
 {
@@ -341,7 +333,7 @@ static CUresult capture_breaks(struct agc_stream *s)
 
 CUresult call_cuStreamSynchronize(CUstream h)
 {
-	STREAM(s, h);
+	AGC_STREAM(s, h);
 	if (s != &agc_legacy && agc_captured(s->id))
 		return capture_breaks(s);
 	return agc_stream_sync(s);
@@ -363,7 +355,7 @@ static void settle(const struct agc_stream *s, uint64_t target)
 
 CUresult call_cuStreamQuery(CUstream h)
 {
-	STREAM(s, h);
+	AGC_STREAM(s, h);
 	if (s != &agc_legacy && agc_captured(s->id))
 		return capture_breaks(s);
 	uint64_t target = target_of(s), number = atomic_load(&s->signalled);
@@ -407,53 +399,38 @@ CUresult call_cuStreamWaitEvent(CUstream h, CUevent e, unsigned flags)
 
 CUresult call_cuStreamGetPriority(CUstream h, int *priority)
 {
-	STREAM(s, h);
-	if (!priority)
-		return CUDA_ERROR_INVALID_VALUE;
-	*priority = s->priority;
-	return CUDA_SUCCESS;
+	AGC_STREAM(s, h);
+	return AGC_GIVE(priority, s->priority);
 }
 
 CUresult call_cuStreamGetFlags(CUstream h, unsigned *flags)
 {
-	STREAM(s, h);
-	if (!flags)
-		return CUDA_ERROR_INVALID_VALUE;
-	*flags = s->flags;
-	return CUDA_SUCCESS;
+	AGC_STREAM(s, h);
+	return AGC_GIVE(flags, s->flags);
 }
 
 CUresult call_cuStreamGetId(CUstream h, unsigned long long *id)
 {
-	STREAM(s, h);
-	if (!id)
-		return CUDA_ERROR_INVALID_VALUE;
-	*id = s->uid;
-	return CUDA_SUCCESS;
+	AGC_STREAM(s, h);
+	return AGC_GIVE(id, s->uid);
 }
 
 CUresult call_cuStreamGetCtx(CUstream h, CUcontext *ctx)
 {
-	STREAM(s, h);
-	if (!ctx)
-		return CUDA_ERROR_INVALID_VALUE;
-	*ctx = agc_ctx_handle(s->ctx ? s->ctx : agc_t.ctx);
-	return CUDA_SUCCESS;
+	AGC_STREAM(s, h);
+	return AGC_GIVE(ctx, agc_ctx_handle(s->ctx ? s->ctx : agc_t.ctx));
 }
 
 CUresult call_cuStreamGetDevice(CUstream h, CUdevice *device)
 {
-	STREAM(s, h);
-	if (!device)
-		return CUDA_ERROR_INVALID_VALUE;
-	*device = s->ctx ? s->ctx->device : agc_t.ctx->device;
-	return CUDA_SUCCESS;
+	AGC_STREAM(s, h);
+	return AGC_GIVE(device, s->ctx ? s->ctx->device : agc_t.ctx->device);
 }
 
 CUresult call_cuStreamAttachMemAsync(CUstream h, CUdeviceptr p, size_t length, unsigned flags)
 {
 	struct agc_block b;
-	STREAM(s, h);
+	AGC_STREAM(s, h);
 	(void)s;
 	if (flags != CU_MEM_ATTACH_GLOBAL && flags != CU_MEM_ATTACH_HOST && flags != CU_MEM_ATTACH_SINGLE)
 		return CUDA_ERROR_INVALID_VALUE;

@@ -7,18 +7,9 @@
 
 #include <string.h>
 
-#define STREAM(s, h)                                                                                                 \
-	struct agc_stream *s;                                                                                        \
-	do {                                                                                                         \
-		AGC_CURRENT();                                                                                       \
-		s = agc_stream_of(h);                                                                                \
-		if (!s)                                                                                              \
-			return CUDA_ERROR_INVALID_HANDLE;                                                            \
-	} while (0)
-
 CUresult call_cuStreamGetAttribute(CUstream h, CUstreamAttrID a, CUstreamAttrValue *value)
 {
-	STREAM(s, h);
+	AGC_STREAM(s, h);
 	if (!value)
 		return CUDA_ERROR_INVALID_VALUE;
 	memset(value, 0, sizeof *value);
@@ -38,7 +29,7 @@ CUresult call_cuStreamGetAttribute(CUstream h, CUstreamAttrID a, CUstreamAttrVal
 
 CUresult call_cuStreamSetAttribute(CUstream h, CUstreamAttrID a, const CUstreamAttrValue *value)
 {
-	STREAM(s, h);
+	AGC_STREAM(s, h);
 	if (!value)
 		return CUDA_ERROR_INVALID_VALUE;
 	switch (a) {
@@ -67,8 +58,8 @@ CUresult call_cuStreamSetAttribute(CUstream h, CUstreamAttrID a, const CUstreamA
 
 CUresult call_cuStreamCopyAttributes(CUstream to, CUstream from)
 {
-	STREAM(d, to);
-	STREAM(s, from);
+	AGC_STREAM(d, to);
+	AGC_STREAM(s, from);
 	d->access_policy = s->access_policy;
 	d->sync_policy = s->sync_policy;
 	d->domain_map = s->domain_map;
@@ -80,7 +71,7 @@ CUresult call_cuStreamCopyAttributes(CUstream to, CUstream from)
 
 CUresult call_cuStreamWriteValue32_v2(CUstream h, CUdeviceptr addr, cuuint32_t value, unsigned flags)
 {
-	STREAM(s, h);
+	AGC_STREAM(s, h);
 	if (addr % 4 || flags & ~(unsigned)CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER)
 		return CUDA_ERROR_INVALID_VALUE;
 	return agc_set(addr, 0, 1, 1, value, 4, s);
@@ -89,7 +80,7 @@ CUresult call_cuStreamWriteValue32_v2(CUstream h, CUdeviceptr addr, cuuint32_t v
 /* Eight bytes at once: in host memory as completion words are written, in device memory by a copy. */
 CUresult call_cuStreamWriteValue64_v2(CUstream h, CUdeviceptr addr, cuuint64_t value, unsigned flags)
 {
-	STREAM(s, h);
+	AGC_STREAM(s, h);
 	if (addr % 8 || flags & ~(unsigned)CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER ||
 	    !agc_in_window((void *)(uintptr_t)addr, 8) || !agc_block_covers(addr, 8))
 		return CUDA_ERROR_INVALID_VALUE;

@@ -3,6 +3,7 @@
  * respect alignment and the 4 GiB lines; a refusal is right (the model finds no place either); range_wait_for is the
  * least number that helps; the heap is valid. */
 #include "alloc/internal.h"
+#include "tests/test.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,10 +22,7 @@ static uint64_t rng = 88172645463325252ull;
 
 static uint64_t rnd(uint64_t n)
 {
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng % n;
+	return test_random(&rng) % n;
 }
 
 static bool expect(bool ok, const char *name, const char *what, int step)
@@ -178,11 +176,11 @@ int main(void)
 {
 	edges();
 	if (!failures)
-		printf("ok edges\n");
+		test_result("edges", NULL);
 	int before = failures;
 	for (int i = 0; i < 6; i++)
 		random_steps(6000);
 	if (failures == before)
-		printf("ok random\n");
+		test_result("random", NULL);
 	return failures != 0;
 }

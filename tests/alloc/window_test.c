@@ -11,21 +11,11 @@
 #include <unistd.h>
 #include "alloc/alloc.h"
 #include "driver.h"
+#include "tests/test.h"
 
 #define MIB (1ull << 20)
 #define GIB (1ull << 30)
 #define BASE (AG_WINDOW_FIRST + 3 * AG_WINDOW_BYTES)
-
-static int bad;
-
-static void result(const char *name, const char *why)
-{
-	if (why)
-		printf("not ok %s: %s\n", name, why);
-	else
-		printf("ok %s\n", name);
-	bad |= why != NULL;
-}
 
 #define EXPECT(cond)                                                                                                   \
 	do {                                                                                                           \
@@ -499,13 +489,13 @@ static const char *on_softgpu(void)
 
 int main(void)
 {
-	result("window.layout", layout());
-	result("window.grants", grants());
-	result("window.growth", growth());
-	result("window.narrow_host", narrow_host());
-	result("window.every_failure", every_failure());
+	test_result("window.layout", layout());
+	test_result("window.grants", grants());
+	test_result("window.growth", growth());
+	test_result("window.narrow_host", narrow_host());
+	test_result("window.every_failure", every_failure());
 #ifdef WINDOW_ON_SOFT
-	result("window.on_softgpu", on_softgpu());
+	test_result("window.on_softgpu", on_softgpu());
 #endif
-	return bad;
+	return test_failures != 0;
 }

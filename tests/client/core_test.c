@@ -2,6 +2,7 @@
  * death, fork. Each case runs in a process of its own, because a process has one session for life. */
 #include "api/client/internal.h"
 #include "fake.h"
+#include "tests/test.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,13 +14,6 @@
 
 #define D (agc_table())
 #define CHECK(c) do { if (!(c)) { printf("  line %d: %s\n", __LINE__, #c); return false; } } while (0)
-
-static double seconds(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static bool begin(void)
 {
@@ -127,12 +121,12 @@ static bool ring_full(void)
 	CHECK(begin());
 	atomic_store(&fake.paused, 1);
 	pthread_create(&t, NULL, unpause, NULL);
-	double start = seconds();
+	double start = test_seconds();
 	for (int i = 0; i < 3 * (int)(AG_RING_BYTES / 65536); i++) {
 		void *m = agc_begin(AG_OP_nop, sizeof(struct msg_nop), 65000);
 		CHECK(m && agc_post(m) == CUDA_SUCCESS);
 	}
-	CHECK(seconds() - start > 0.2);
+	CHECK(test_seconds() - start > 0.2);
 	pthread_join(t, NULL);
 	CHECK(agc_sync_all() == CUDA_SUCCESS && atomic_load(&fake.bad) == 0);
 	return true;
@@ -201,10 +195,7 @@ static bool fault_sticks(void)
 static uint64_t rng = 88172645463325252ull;
 static uint64_t rnd(uint64_t n)
 {
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng % n;
+	return test_random(&rng) % n;
 }
 
 static bool copies(void)
@@ -461,15 +452,15 @@ static bool worker_dies(void)
 		pthread_create(&t[i], NULL, i % 2 ? in_call : in_sync, (void *)(uintptr_t)p);
 	usleep(200000);
 	CHECK(atomic_load(&returned) == 0);
-	double start = seconds();
+	double start = test_seconds();
 	fake_hang_up();
 	for (int i = 0; i < 16; i++)
 		pthread_join(t[i], NULL);
-	CHECK(seconds() - start < 1.0 && atomic_load(&returned) == 16);
-	start = seconds();
+	CHECK(test_seconds() - start < 1.0 && atomic_load(&returned) == 16);
+	start = test_seconds();
 	CHECK(D->cuMemAlloc_v2(&p, 4) == CUDA_ERROR_SYSTEM_NOT_READY &&
 	      D->cuCtxSynchronize() == CUDA_ERROR_SYSTEM_NOT_READY);
-	CHECK(D->cuInit(0) == CUDA_ERROR_SYSTEM_NOT_READY && seconds() - start < 0.1);
+	CHECK(D->cuInit(0) == CUDA_ERROR_SYSTEM_NOT_READY && test_seconds() - start < 0.1);
 	return true;
 }
 
@@ -482,11 +473,11 @@ static bool dies_while_full(void)
 		if (i == 10) {
 			usleep(1000);
 			fake_hang_up();
-			start = seconds();
+			start = test_seconds();
 		}
 		void *m = agc_begin(AG_OP_nop, sizeof(struct msg_nop), 65000);
 		if (!m)
-			return agc_error() == CUDA_ERROR_SYSTEM_NOT_READY && seconds() - start < 1.0;
+			return agc_error() == CUDA_ERROR_SYSTEM_NOT_READY && test_seconds() - start < 1.0;
 		agc_post(m);
 	}
 	return false;
@@ -581,7 +572,7 @@ int main(int argc, char **argv)
 		if (waitpid(child, &status, 0) != child || status)
 			printf("not ok %s: status %d\n", cases[i].name, status), failed++;
 		else
-			printf("ok %s\n", cases[i].name);
+			test_result(cases[i].name, NULL);
 	}
 	return failed != 0;
 }

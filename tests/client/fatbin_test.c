@@ -2,6 +2,7 @@
  * PTX that `nvcc -ptx` gives. With an argument, fuzzes instead: that many mutated images per file, none of which may
  * be read out of bounds (sanitizer builds). */
 #include "api/client/fatbin.h"
+#include "tests/test.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,26 +10,16 @@
 
 #define DIR "build/tests/fatbin/"
 
-static int failures;
-
 static void expect(bool ok, const char *name, const char *why)
 {
-	if (ok)
-		printf("ok %s\n", name);
-	else
-		printf("not ok %s: %s\n", name, why), failures++;
+	test_result(name, ok ? NULL : why);
 }
 
 static uint8_t *read_all(const char *name, size_t *size)
 {
 	char path[256];
-	void *p = NULL;
 	snprintf(path, sizeof path, DIR "%s", name);
-	if (agc_read_file(path, &p, size)) {
-		printf("not ok %s: cannot read it\n", path);
-		exit(1);
-	}
-	return p;
+	return (uint8_t *)test_read(path, size);
 }
 
 /* The next character that matters: nvcc strips comments and white space when it packs. */
@@ -141,10 +132,7 @@ static void odd_images(void)
 static uint64_t rng = 88172645463325252ull;
 static uint64_t rnd(uint64_t n)
 {
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng % n;
+	return test_random(&rng) % n;
 }
 
 static void mutate(uint8_t *p, size_t n)
@@ -187,7 +175,7 @@ static int fuzz(unsigned long rounds)
 		free(image);
 	}
 	expect(accepted && refused, "fatbin fuzzing", "every image went the same way");
-	return failures != 0;
+	return test_failures != 0;
 }
 
 int main(int argc, char **argv)
@@ -211,5 +199,5 @@ int main(int argc, char **argv)
 	target("machine.fatbin", 90, NULL);
 	wrappers();
 	odd_images();
-	return failures != 0;
+	return test_failures != 0;
 }

@@ -49,3 +49,8 @@ build/tests/refusals_%: tests/client/refusals.cu $(LINK_LIBS) | build/bin/agileo
 	$(E2E_NVCC) $(REFUSALS_$*) -o $@ $< -Lbuild/lib
 tests/client/refusals_test.sh: build/tests/refusals_sass build/tests/refusals_ptx ;
 TESTS += tests/client/refusals_test.sh
+
+# Error texts beside those of the toolkit's runtime.
+$(eval $(call e2e_program,errors))
+tests/e2e/errors_test.sh: build/tests/e2e/errors build/native/e2e/errors ;
+TESTS += tests/e2e/errors_test.sh

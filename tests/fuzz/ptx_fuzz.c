@@ -16,6 +16,7 @@
 
 #include "guard/ptx.h"
 #include "guard/ptx_dump.h"
+#include "tests/test.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -104,10 +105,8 @@ static uint64_t state = 0x9e3779b97f4a7c15u;
 
 static uint64_t rnd(uint64_t below)
 {
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return below ? state % below : 0;
+	uint64_t next = test_random(&state);
+	return below ? next % below : 0;
 }
 
 static void add_seed(const char *text, size_t len)
@@ -119,24 +118,10 @@ static void add_seed(const char *text, size_t len)
 /* The file's sections; lines that are comments of the test's are left out by starting after them. */
 static void load(const char *path)
 {
-	FILE *f = fopen(path, "rb");
-	char *text = NULL, *at, *next;
-	size_t n = 0, got;
+	size_t n;
+	char *text = test_read(path, &n), *at, *next;
 	int copies;
 
-	if (!f) {
-		perror(path);
-		exit(2);
-	}
-	do {
-		text = realloc(text, n + 65537);
-		if (!text)
-			exit(2);
-		got = fread(text + n, 1, 65536, f);
-		n += got;
-	} while (got);
-	fclose(f);
-	text[n] = 0;
 	for (at = strstr(text, "// --- "); at; at = next) {
 		next = strstr(at + 1, "\n// --- ");
 		for (copies = 1; strncmp(at, "// ", 3) == 0 && strchr(at, '\n'); at = strchr(at, '\n') + 1)

@@ -8,16 +8,14 @@
 #include <stdlib.h>
 #include <time.h>
 #include "tests/worker/fake.h"
+#include "tests/test.h"
 #include "worker/module.h"
 
 static uint64_t state = 88172645463325252ull;
 
 static uint32_t rnd(uint32_t n)
 {
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (uint32_t)(state >> 33) % n;
+	return (uint32_t)(test_random(&state) >> 33) % n;
 }
 
 static void broken(const char *what)

@@ -1,5 +1,6 @@
 /* texts.c - see texts.h. */
 #include "tests/fuzz/texts.h"
+#include "tests/test.h"
 
 #include <glob.h>
 #include <stdio.h>
@@ -12,10 +13,7 @@ uint64_t fuzz_seed;
 
 uint32_t fuzz_rnd(uint32_t n)
 {
-	fuzz_seed ^= fuzz_seed << 13;
-	fuzz_seed ^= fuzz_seed >> 7;
-	fuzz_seed ^= fuzz_seed << 17;
-	return (uint32_t)(fuzz_seed >> 33) % n;
+	return (uint32_t)(test_random(&fuzz_seed) >> 33) % n;
 }
 
 void fuzz_load(const char *pattern)

@@ -20,6 +20,7 @@
 
 #include "guard/ptx.h"
 #include "guard/ptx_dump.h"
+#include "tests/test.h"
 
 #define DIRECTORY "tests/guard/parse"
 #define ENTRY_HEAD ".version 9.0 .target sm_90 .address_size 64 .visible .entry k(.param .u64 P) { " \
@@ -27,25 +28,9 @@
 	"ld.param.u64 %rd1, [P]; "
 #define ENTRY_TAIL "\nst.global.u32 [%rd1], %r1; ret; }\n"
 
-static int failures;
-
-static void ok(const char *name)
-{
-	printf("ok %s\n", name);
-}
-
-static void not_ok(const char *name, const char *reason)
-{
-	printf("not ok %s: %s\n", name, reason);
-	failures++;
-}
-
 static void check(const char *name, bool good, const char *reason)
 {
-	if (good)
-		ok(name);
-	else
-		not_ok(name, reason);
+	test_result(name, good ? NULL : reason);
 }
 
 static void *must(void *p)
@@ -103,7 +88,7 @@ static void expectation(struct section *s, const char *line, bool *in_entry)
 	else if (strncmp(line, "dump ", 5) == 0 && s->ndumps < 16)
 		snprintf(s->dumps[s->ndumps++], sizeof s->dumps[0], "%s", line + 5);
 	else if (strncmp(line, "ptxas ", 6) != 0)
-		not_ok(s->name, "unknown expectation");
+		test_result(s->name, "unknown expectation");
 }
 
 static void make_section(struct section *s, const char *file, const char *name, const char *text, size_t len)
@@ -134,24 +119,6 @@ static void make_section(struct section *s, const char *file, const char *name, 
 	}
 }
 
-static char *read_file(const char *path, size_t *len)
-{
-	FILE *f = must(fopen(path, "rb"));
-	char *text = NULL, buf[4096];
-	size_t n;
-
-	*len = 0;
-	while ((n = fread(buf, 1, sizeof buf, f)) > 0) {
-		text = must(realloc(text, *len + n + 1));
-		memcpy(text + *len, buf, n);
-		*len += n;
-	}
-	fclose(f);
-	text = must(realloc(text, *len + 1));
-	text[*len] = 0;
-	return text;
-}
-
 typedef void visit(const struct section *s, const char *arg);
 
 static void each_section(const char *file, visit *fn, const char *arg)
@@ -163,12 +130,12 @@ static void each_section(const char *file, visit *fn, const char *arg)
 
 	snprintf(path, sizeof path, DIRECTORY "/%s", file);
 	snprintf(base, sizeof base, "%.*s", (int)strcspn(file, "."), file);
-	text = read_file(path, &len);
+	text = test_read(path, &len);
 	for (at = strstr(text, "// --- "); at; at = next) {
 		char *start = strchr(at, '\n');
 		next = start ? strstr(start, "\n// --- ") : NULL;
 		if (!start || sscanf(at, "// --- %63s", name) != 1) {
-			not_ok(file, "malformed section line");
+			test_result(file, "malformed section line");
 			break;
 		}
 		start++;
@@ -194,7 +161,7 @@ static void every_section(visit *fn, const char *arg)
 	int n = scandir(DIRECTORY, &list, is_test, alphasort);
 
 	if (n <= 0)
-		not_ok("files", "no test files; run from the top of the tree");
+		test_result("files", "no test files; run from the top of the tree");
 	for (int i = 0; i < n; i++) {
 		each_section(list[i]->d_name, fn, arg);
 		free(list[i]);
@@ -211,7 +178,7 @@ static void run_ok(const struct section *s, const struct ptx_module *m)
 
 	if (!again) {
 		snprintf(reason, sizeof reason, "its dump is refused at line %u: %s", err.line, err.text);
-		not_ok(s->name, reason);
+		test_result(s->name, reason);
 		free(first);
 		return;
 	}
@@ -221,7 +188,7 @@ static void run_ok(const struct section *s, const struct ptx_module *m)
 		at = strstr(at, s->dumps[i]);
 		if (!at) {
 			snprintf(reason, sizeof reason, "dump lacks (in this place) %s", s->dumps[i]);
-			not_ok(s->name, reason);
+			test_result(s->name, reason);
 		}
 	}
 	if (at)
@@ -242,9 +209,9 @@ static void run(const struct section *s, const char *arg)
 	} else if (m || s->want_ok || err.line != s->line || !strstr(err.text, s->error)) {
 		snprintf(reason, sizeof reason, "expected %s %u: %s; got %s %u: %s", s->want_ok ? "ok" : "error",
 			s->line, s->error, m ? "ok" : "error", err.line, err.text);
-		not_ok(s->name, reason);
+		test_result(s->name, reason);
 	} else {
-		ok(s->name);
+		test_result(s->name, NULL);
 	}
 	ptx_free(m);
 	for (size_t cut = s->len > 3000 ? s->len - 3000 : 0; cut < s->len; cut += 1 + s->len / 400)
@@ -432,7 +399,7 @@ static struct ptx_module *must_parse(const char *name, const char *text)
 	struct ptx_module *m = parse(text, strlen(text), &err);
 
 	if (!m)
-		not_ok(name, err.text);
+		test_result(name, err.text);
 	return m;
 }
 
@@ -501,7 +468,7 @@ static int dump_file(const char *path)
 {
 	struct ptx_error err;
 	size_t len;
-	char *text = read_file(path, &len);
+	char *text = test_read(path, &len);
 	struct ptx_module *m = parse(text, len, &err);
 
 	free(text);
@@ -520,7 +487,7 @@ int main(int argc, char **argv)
 		return dump_file(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "--extract") == 0) {
 		every_section(extract, argv[2]);
-		return failures != 0;
+		return test_failures != 0;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	every_section(run, NULL);
@@ -530,5 +497,5 @@ int main(int argc, char **argv)
 	bombs();
 	names();
 	faults();
-	return failures != 0;
+	return test_failures != 0;
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 #include "guard/guard.h"
 #include "guard/verify.h"
+#include "tests/test.h"
 
 enum { MAX_LINES = 4000, MAX_LINE = 400 };
 
@@ -21,10 +22,7 @@ static unsigned long refused, accepted, unverified;
 
 static uint32_t rnd(uint32_t n)
 {
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (uint32_t)(state >> 32) % n;
+	return (uint32_t)(test_random(&state) >> 32) % n;
 }
 
 /* Lines from `from` up to `// >>>`, comments left out. */

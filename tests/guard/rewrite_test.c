@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "guard/guard.h"
 #include "guard/verify.h"
+#include "tests/test.h"
 
 static int failures;
 
@@ -31,23 +32,6 @@ static void result(const char *name, const char *what, const char *why)
 	if (why)
 		failures++;
 	printf(why ? "not ok %s %s: %s\n" : "ok %s %s\n", name, what, why);
-}
-
-static char *slurp(const char *path, size_t *len)
-{
-	FILE *f = fopen(path, "rb");
-	char *p;
-	long n;
-
-	if (!f || fseek(f, 0, SEEK_END) || (n = ftell(f)) < 0 || !(p = malloc((size_t)n + 1))) {
-		perror(path);
-		exit(2);
-	}
-	rewind(f);
-	*len = fread(p, 1, (size_t)n, f);
-	p[*len] = 0;
-	fclose(f);
-	return p;
 }
 
 static struct guard_options options(const char *words)
@@ -256,7 +240,7 @@ static const char *expected(const char *path, char *text, size_t input_len, cons
 static void golden(const char *path)
 {
 	size_t len;
-	char *text = slurp(path, &len), *mark = strstr(text, "// >>> "), head[200];
+	char *text = test_read(path, &len), *mark = strstr(text, "// >>> "), head[200];
 	const char *name = strrchr(path, '/') + 1;
 	struct guard_options o;
 
@@ -284,7 +268,7 @@ static void compiled(char **paths, uint32_t n, const char *name)
 	char *texts[8];
 
 	for (uint32_t i = 0; i < n; i++) {
-		texts[i] = slurp(paths[i], &in[i].len);
+		texts[i] = test_read(paths[i], &in[i].len);
 		in[i].text = texts[i];
 		in[i].label = paths[i];
 	}

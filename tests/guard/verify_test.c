@@ -5,6 +5,7 @@
  *   top of the file)
  * The gate `probe` (u64, u32) -> u32 is known to every case.  Arguments: files, else the whole folder. */
 #include "guard/verify.h"
+#include "tests/test.h"
 
 #include <glob.h>
 #include <stdio.h>
@@ -12,23 +13,11 @@
 #include <string.h>
 #include <time.h>
 
-static char *read_file(const char *path, size_t *len)
-{
-	FILE *f = fopen(path, "rb");
-	char *text = malloc(1 << 20);
-	if (!f || !text)
-		return NULL;
-	*len = fread(text, 1, (1 << 20) - 1, f);
-	text[*len] = 0;
-	fclose(f);
-	return text;
-}
-
 static bool one(const char *path, char why[300])
 {
 	static const struct verify_gate gate = { "probe", 2, { 8, 4 }, 4 };
 	size_t len;
-	char *text = read_file(path, &len), *body = text ? strchr(text, '\n') : NULL;
+	char *text = test_read(path, &len), *body = text ? strchr(text, '\n') : NULL;
 	struct guard_verdict v;
 	if (!body || strncmp(text, "// >>> ", 7))
 		return snprintf(why, 300, "no expectation in the first line"), free(text), false;

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <cuda.h>
+#include "tests/test.h"
 #ifdef SOFT_DIRECT
 #include "soft_direct.h"
 #endif
@@ -38,13 +39,6 @@ static inline void expect_result(CUresult got, CUresult want, const char *call, 
 
 #define GIVES(want, call) expect_result((call), (want), #call, __LINE__)
 #define OK(call) GIVES(CUDA_SUCCESS, call)
-
-static inline double seconds(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static inline CUcontext start(void)
 {

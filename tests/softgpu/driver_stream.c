@@ -203,8 +203,8 @@ static void per_thread_streams_end(void)
 		EXPECT(result == NULL);
 	}
 	OK(cuCtxSynchronize());
-	double limit = seconds() + 5;
-	while (thread_count() > 5 && seconds() < limit)
+	double limit = test_seconds() + 5;
+	while (thread_count() > 5 && test_seconds() < limit)
 		usleep(1000);
 	EXPECT(thread_count() <= 5);
 }
@@ -308,11 +308,11 @@ static void write_wakes_futex(void)
 	OK(cuStreamCreate(&s, CU_STREAM_NON_BLOCKING));
 	pthread_create(&t, NULL, sleeper, NULL);
 	usleep(20000);
-	double from = seconds();
+	double from = test_seconds();
 	OK(cuStreamWriteValue64(s, words_at, 1ull << 32, 0));
 	OK(cuStreamWriteValue32(s, words_at + 4, 1, 0));
 	pthread_join(t, &result);
-	EXPECT(result == NULL && seconds() - from < 2);
+	EXPECT(result == NULL && test_seconds() - from < 2);
 }
 #endif
 
@@ -332,11 +332,11 @@ static void many_streams(void)
 	for (int i = 0; i < COUNT; i += 2) /* destroyed streams finish their work */
 		OK(cuStreamDestroy(s[i]));
 	words[0] = 1;
-	double limit = seconds() + 10;
+	double limit = test_seconds() + 10;
 	for (int i = 1; i < COUNT; i += 2)
 		OK(cuStreamSynchronize(s[i]));
 	for (int i = 0; i < COUNT; i++) {
-		while (!words[4 + i] && seconds() < limit)
+		while (!words[4 + i] && test_seconds() < limit)
 			usleep(1000);
 		EXPECT(words[4 + i] == 1);
 	}

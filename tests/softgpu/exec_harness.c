@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <sys/mman.h>
 #include "exec_harness.h"
+#include "tests/test.h"
 
 uint64_t host_range_addr, host_range_len;
 struct exec_fault fault;
@@ -29,19 +30,7 @@ void dev_release(uint64_t addr, uint64_t size)
 
 const char *slurp(const char *path)
 {
-	FILE *f = fopen(path, "rb");
-	if (!f) {
-		printf("not ok %s: cannot open\n", path);
-		exit(1);
-	}
-	fseek(f, 0, SEEK_END);
-	long n = ftell(f);
-	rewind(f);
-	char *s = calloc(1, (size_t)n + 1);
-	if (fread(s, 1, (size_t)n, f) != (size_t)n)
-		exit(1);
-	fclose(f);
-	return s;
+	return test_read(path, NULL);
 }
 
 static CUresult load(const char *text, struct exec_module **m, struct ptx_error *err)
@@ -123,8 +112,5 @@ int harness_end(void)
 uint32_t rnd(void)
 {
 	static uint64_t s = 0x2545f4914f6cdd1dull;
-	s ^= s << 13;
-	s ^= s >> 7;
-	s ^= s << 17;
-	return (uint32_t)(s >> 16);
+	return (uint32_t)(test_random(&s) >> 16);
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include "adapters/adapter.h"
 #include "fake.h"
+#include "tests/test.h"
 
 char fake_log[65536];
 uint64_t fake_busy, fake_capturing;
@@ -34,11 +35,24 @@ void worker_log(const char *fmt, ...)
 
 void fake_case(const char *name, const char *why)
 {
-	if (why)
-		printf("not ok %s: %s\n", name, why);
-	else
-		printf("ok %s\n", name);
-	fake_bad |= why != NULL;
+	fake_bad |= !test_result(name, why);
+}
+
+int fake_run(const char *prefix, const struct fake_test *tests, size_t n, unsigned window)
+{
+	for (size_t i = 0; i < n; i++) {
+		char name[80];
+		struct session *s = fake_session(window);
+		const char *why = tests[i].run(s);
+		fake_end(s);
+		fake_log[0] = 0;
+		if (!why && (fake_streams || fake_events || fake_objects))
+			why = "something was not destroyed";
+		fake_streams = fake_events = fake_objects = 0;
+		snprintf(name, sizeof name, "%s.%s", prefix, tests[i].name);
+		fake_case(name, why);
+	}
+	return fake_bad;
 }
 
 static void say(const char *fmt, ...)

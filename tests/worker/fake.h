@@ -32,6 +32,9 @@ bool fake_said(const char *want);
 
 extern int fake_bad;
 void fake_case(const char *name, const char *why);
+/* Runs each on a session of its own at that window, which must leave nothing behind; what main returns. */
+struct fake_test { const char *name; const char *(*run)(struct session *); };
+int fake_run(const char *prefix, const struct fake_test *tests, size_t n, unsigned window);
 #define EXPECT(cond)                                                                                                   \
 	do {                                                                                                           \
 		if (!(cond))                                                                                           \

@@ -483,10 +483,7 @@ static const char *digests(struct session *s)
 
 int main(void)
 {
-	static const struct {
-		const char *name;
-		const char *(*fn)(struct session *);
-	} cases[] = {
+	static const struct fake_test cases[] = {
 		{ "heads", heads },
 		{ "replies", replies },
 		{ "addresses", addresses },
@@ -506,17 +503,5 @@ int main(void)
 		{ "digests", digests },
 	};
 
-	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		char name[80];
-		struct session *s = fake_session(1);
-		const char *why = cases[i].fn(s);
-		fake_end(s);
-		fake_log[0] = 0;
-		if (!why && (fake_streams || fake_events || fake_objects))
-			why = "something was not destroyed";
-		fake_streams = fake_events = fake_objects = 0;
-		snprintf(name, sizeof name, "serve.%s", cases[i].name);
-		fake_case(name, why);
-	}
-	return fake_bad;
+	return fake_run("serve", cases, sizeof cases / sizeof *cases, 1);
 }

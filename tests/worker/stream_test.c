@@ -391,10 +391,7 @@ static const char *too_much_held_back(struct session *s)
 
 int main(void)
 {
-	static const struct {
-		const char *name;
-		const char *(*fn)(struct session *);
-	} cases[] = {
+	static const struct fake_test cases[] = {
 		{ "one_stream_costs_nothing", one_stream_costs_nothing },
 		{ "legacy_waits_for_blocking", legacy_waits_for_blocking },
 		{ "idle_streams_are_not_waited_for", idle_streams_are_not_waited_for },
@@ -415,17 +412,5 @@ int main(void)
 		{ "too_much_held_back", too_much_held_back },
 	};
 
-	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		char name[80];
-		struct session *s = fake_session(0);
-		const char *why = cases[i].fn(s);
-		fake_end(s);
-		fake_log[0] = 0;
-		if (!why && (fake_streams || fake_events || fake_objects))
-			why = "something was not destroyed";
-		fake_streams = fake_events = fake_objects = 0;
-		snprintf(name, sizeof name, "stream.%s", cases[i].name);
-		fake_case(name, why);
-	}
-	return fake_bad;
+	return fake_run("stream", cases, sizeof cases / sizeof *cases, 0);
 }

@@ -12,7 +12,7 @@ build/gen/soft_decl.h: worker/softgpu/soft_gen.lua $(CUDA_HOME)/include/cuda.h
 	@mkdir -p $(@D)
 	$(CC) -E -P -D__CUDA_API_VERSION_INTERNAL $(CUDA_HOME)/include/cuda.h | $(LUA) $< declarations > $@
 
-build/gen/soft_errors.h: worker/softgpu/soft_gen.lua worker/softgpu/soft_strings.lua $(CUDA_HOME)/include/cuda.h
+build/gen/soft_errors.h: worker/softgpu/soft_gen.lua api/strings.lua $(CUDA_HOME)/include/cuda.h
 	@mkdir -p $(@D)
 	$(LUA) $< errors $(CUDA_HOME)/include/cuda.h > $@
 

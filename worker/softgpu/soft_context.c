@@ -426,24 +426,14 @@ CUresult soft_cuCtxSetCurrent(CUcontext ctx)
 CUresult soft_cuCtxGetCurrent(CUcontext *ctx)
 {
 	CUresult r = soft_enter_any();
-	if (r)
-		return r;
-	if (!ctx)
-		return soft_leave(CUDA_ERROR_INVALID_VALUE);
-	*ctx = depth ? (CUcontext)stack[depth - 1] : NULL;
-	return soft_leave(CUDA_SUCCESS);
+	return SOFT_GIVE(r, ctx, depth ? (CUcontext)stack[depth - 1] : NULL);
 }
 
 CUresult soft_cuCtxGetDevice(CUdevice *dev)
 {
 	struct soft_ctx *c;
 	CUresult r = soft_enter_sick(&c);
-	if (r)
-		return r;
-	if (!dev)
-		return soft_leave(CUDA_ERROR_INVALID_VALUE);
-	*dev = 0;
-	return soft_leave(CUDA_SUCCESS);
+	return SOFT_GIVE(r, dev, 0);
 }
 
 /* The context that a call means: the given one, or the current one for NULL.  Takes the lock. */
@@ -462,48 +452,28 @@ CUresult soft_cuCtxGetDevice_v2(CUdevice *dev, CUcontext ctx)
 {
 	struct soft_ctx *c;
 	CUresult r = enter_named(ctx, &c);
-	if (r)
-		return r;
-	if (!dev)
-		return soft_leave(CUDA_ERROR_INVALID_VALUE);
-	*dev = 0;
-	return soft_leave(CUDA_SUCCESS);
+	return SOFT_GIVE(r, dev, 0);
 }
 
 CUresult soft_cuCtxGetApiVersion(CUcontext ctx, unsigned int *version)
 {
 	struct soft_ctx *c;
 	CUresult r = enter_named(ctx, &c);
-	if (r)
-		return r;
-	if (!version)
-		return soft_leave(CUDA_ERROR_INVALID_VALUE);
-	*version = c->api_version;
-	return soft_leave(CUDA_SUCCESS);
+	return SOFT_GIVE(r, version, c->api_version);
 }
 
 CUresult soft_cuCtxGetId(CUcontext ctx, unsigned long long *id)
 {
 	struct soft_ctx *c;
 	CUresult r = enter_named(ctx, &c);
-	if (r)
-		return r;
-	if (!id)
-		return soft_leave(CUDA_ERROR_INVALID_VALUE);
-	*id = c->id;
-	return soft_leave(CUDA_SUCCESS);
+	return SOFT_GIVE(r, id, c->id);
 }
 
 CUresult soft_cuCtxGetFlags(unsigned int *flags)
 {
 	struct soft_ctx *c;
 	CUresult r = soft_enter_sick(&c);
-	if (r)
-		return r;
-	if (!flags)
-		return soft_leave(CUDA_ERROR_INVALID_VALUE);
-	*flags = c->flags;
-	return soft_leave(CUDA_SUCCESS);
+	return SOFT_GIVE(r, flags, c->flags);
 }
 
 CUresult soft_cuCtxSetFlags(unsigned int flags)
@@ -600,12 +570,7 @@ CUresult soft_cuCtxGetCacheConfig(CUfunc_cache *config)
 {
 	struct soft_ctx *c;
 	CUresult r = soft_enter(&c);
-	if (r)
-		return r;
-	if (!config)
-		return soft_leave(CUDA_ERROR_INVALID_VALUE);
-	*config = c->cache_config;
-	return soft_leave(CUDA_SUCCESS);
+	return SOFT_GIVE(r, config, c->cache_config);
 }
 
 CUresult soft_cuCtxSetCacheConfig(CUfunc_cache config)
@@ -624,12 +589,8 @@ CUresult soft_cuCtxGetSharedMemConfig(CUsharedconfig *config)
 {
 	struct soft_ctx *c;
 	CUresult r = soft_enter(&c);
-	if (r)
-		return r;
-	if (!config)
-		return soft_leave(CUDA_ERROR_INVALID_VALUE);
-	*config = CU_SHARED_MEM_CONFIG_FOUR_BYTE_BANK_SIZE; /* the only one this architecture has */
-	return soft_leave(CUDA_SUCCESS);
+	/* the only one this architecture has */
+	return SOFT_GIVE(r, config, CU_SHARED_MEM_CONFIG_FOUR_BYTE_BANK_SIZE);
 }
 
 CUresult soft_cuCtxSetSharedMemConfig(CUsharedconfig config)

@@ -29,7 +29,7 @@ local function declarations(with_defines)
 	end
 end
 
--- First sentence of the comment before an enumerator, for a code whose text soft_strings.lua does not know.
+-- First sentence of the comment before an enumerator, for a code whose text api/strings.lua does not know.
 local function sentence(comment)
 	local s = comment:gsub("\n%s*%*", " "):gsub("::", ""):gsub("%s+", " "):gsub("^[%s*]+", "")
 	s = s:match("^(.-)%.%s") or s:match("^(.-)%.?%s*$")
@@ -39,7 +39,7 @@ end
 local function errors()
 	local text = assert(io.open(path)):read("a")
 	local body = assert(text:match("typedef enum cudaError_enum%s*(%b{})"), "no CUresult in " .. path)
-	local known = dofile((arg[0]:gsub("soft_gen%.lua$", "soft_strings.lua")))
+	local known = dofile((arg[0]:gsub("worker/softgpu/soft_gen%.lua$", "api/strings.lua"))).driver
 	print("/* Generated from cuda.h: X(value, name, text). */")
 	local n = 0
 	for comment, name, value in body:gmatch("/%*%*(.-)%*/%s*(CUDA_[%w_]+)%s*=%s*(%d+)") do

@@ -250,7 +250,7 @@ CUresult soft_cuGraphNodeFindInClone(CUgraphNode *out, CUgraphNode original, CUg
 
 /* --- operations from parameters --- */
 
-CUresult soft_graph_kernel(struct soft_ctx *c, const CUDA_KERNEL_NODE_PARAMS *p, struct soft_op **out)
+static CUresult kernel_op(struct soft_ctx *c, const CUDA_KERNEL_NODE_PARAMS *p, struct soft_op **out)
 {
 	if (!p)
 		return CUDA_ERROR_INVALID_VALUE;
@@ -262,7 +262,7 @@ CUresult soft_graph_kernel(struct soft_ctx *c, const CUDA_KERNEL_NODE_PARAMS *p,
 	return soft_launch_op(c, p->func ? p->func : (CUfunction)p->kern, &cfg, p->kernelParams, p->extra, out);
 }
 
-CUresult soft_graph_memcpy(const CUDA_MEMCPY3D *p, struct soft_op **out)
+static CUresult memcpy_op(const CUDA_MEMCPY3D *p, struct soft_op **out)
 {
 	struct soft_side dst, src;
 	if (!p || !p->WidthInBytes || !p->Height || !p->Depth)
@@ -271,16 +271,30 @@ CUresult soft_graph_memcpy(const CUDA_MEMCPY3D *p, struct soft_op **out)
 	return r ? r : soft_copy_op(dst, src, p->WidthInBytes, p->Height, p->Depth, out);
 }
 
-CUresult soft_graph_memset(const CUDA_MEMSET_NODE_PARAMS *p, struct soft_op **out)
+static CUresult memset_op(const CUDA_MEMSET_NODE_PARAMS *p, struct soft_op **out)
 {
 	if (!p || (p->elementSize != 1 && p->elementSize != 2 && p->elementSize != 4) || !p->width || !p->height)
 		return CUDA_ERROR_INVALID_VALUE;
 	return soft_memset_op(p->dst, p->pitch, p->elementSize, p->value, p->width, p->height, out);
 }
 
-CUresult soft_graph_host(const CUDA_HOST_NODE_PARAMS *p, struct soft_op **out)
+static CUresult host_op(const CUDA_HOST_NODE_PARAMS *p, struct soft_op **out)
 {
 	return p && p->fn ? soft_host_op(p->fn, p->userData, out) : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult soft_graph_op(struct soft_ctx *c, CUgraphNodeType type, const void *params, struct soft_op **out)
+{
+	switch (type) {
+	case CU_GRAPH_NODE_TYPE_KERNEL:
+		return kernel_op(c, params, out);
+	case CU_GRAPH_NODE_TYPE_MEMCPY:
+		return memcpy_op(params, out);
+	case CU_GRAPH_NODE_TYPE_MEMSET:
+		return memset_op(params, out);
+	default:
+		return host_op(params, out);
+	}
 }
 
 /* --- adding nodes --- */
@@ -324,54 +338,42 @@ static struct soft_ctx *context_for(const struct soft_graph *g)
 	return c ? c : g->ctx;
 }
 
-CUresult soft_cuGraphAddKernelNode_v2(CUgraphNode *out, CUgraph h, const CUgraphNode *deps, size_t ndeps,
-	const CUDA_KERNEL_NODE_PARAMS *p)
+static CUresult add_op(CUgraphNode *out, CUgraph h, const CUgraphNode *deps, size_t ndeps, CUgraphNodeType type,
+	const void *params)
 {
 	struct soft_graph *g;
 	struct soft_op *op;
 	CUresult r = enter_graph(h, &g);
 	if (r)
 		return r;
-	r = soft_graph_kernel(context_for(g), p, &op);
-	return soft_leave(r ? r : add(out, g, deps, ndeps, CU_GRAPH_NODE_TYPE_KERNEL, op, NULL));
+	r = soft_graph_op(context_for(g), type, params, &op);
+	return soft_leave(r ? r : add(out, g, deps, ndeps, type, op, NULL));
+}
+
+CUresult soft_cuGraphAddKernelNode_v2(CUgraphNode *out, CUgraph h, const CUgraphNode *deps, size_t ndeps,
+	const CUDA_KERNEL_NODE_PARAMS *p)
+{
+	return add_op(out, h, deps, ndeps, CU_GRAPH_NODE_TYPE_KERNEL, p);
 }
 
 CUresult soft_cuGraphAddMemcpyNode(CUgraphNode *out, CUgraph h, const CUgraphNode *deps, size_t ndeps,
 	const CUDA_MEMCPY3D *p, CUcontext ctx)
 {
-	struct soft_graph *g;
-	struct soft_op *op;
 	(void)ctx;
-	CUresult r = enter_graph(h, &g);
-	if (r)
-		return r;
-	r = soft_graph_memcpy(p, &op);
-	return soft_leave(r ? r : add(out, g, deps, ndeps, CU_GRAPH_NODE_TYPE_MEMCPY, op, NULL));
+	return add_op(out, h, deps, ndeps, CU_GRAPH_NODE_TYPE_MEMCPY, p);
 }
 
 CUresult soft_cuGraphAddMemsetNode(CUgraphNode *out, CUgraph h, const CUgraphNode *deps, size_t ndeps,
 	const CUDA_MEMSET_NODE_PARAMS *p, CUcontext ctx)
 {
-	struct soft_graph *g;
-	struct soft_op *op;
 	(void)ctx;
-	CUresult r = enter_graph(h, &g);
-	if (r)
-		return r;
-	r = soft_graph_memset(p, &op);
-	return soft_leave(r ? r : add(out, g, deps, ndeps, CU_GRAPH_NODE_TYPE_MEMSET, op, NULL));
+	return add_op(out, h, deps, ndeps, CU_GRAPH_NODE_TYPE_MEMSET, p);
 }
 
 CUresult soft_cuGraphAddHostNode(CUgraphNode *out, CUgraph h, const CUgraphNode *deps, size_t ndeps,
 	const CUDA_HOST_NODE_PARAMS *p)
 {
-	struct soft_graph *g;
-	struct soft_op *op;
-	CUresult r = enter_graph(h, &g);
-	if (r)
-		return r;
-	r = soft_graph_host(p, &op);
-	return soft_leave(r ? r : add(out, g, deps, ndeps, CU_GRAPH_NODE_TYPE_HOST, op, NULL));
+	return add_op(out, h, deps, ndeps, CU_GRAPH_NODE_TYPE_HOST, p);
 }
 
 CUresult soft_cuGraphAddChildGraphNode(CUgraphNode *out, CUgraph h, const CUgraphNode *deps, size_t ndeps,
@@ -661,18 +663,23 @@ CUresult soft_cuGraphKernelNodeGetParams_v2(CUgraphNode h, CUDA_KERNEL_NODE_PARA
 	return soft_leave(CUDA_SUCCESS);
 }
 
-CUresult soft_cuGraphKernelNodeSetParams_v2(CUgraphNode h, const CUDA_KERNEL_NODE_PARAMS *p)
+static CUresult set_op(CUgraphNode h, CUgraphNodeType type, const void *params)
 {
 	struct soft_node *n;
 	struct soft_op *op;
-	CUresult r = enter_typed(h, p, CU_GRAPH_NODE_TYPE_KERNEL, &n);
+	CUresult r = enter_typed(h, params, type, &n);
 	if (r)
 		return r;
-	r = soft_graph_kernel(context_for(n->graph), p, &op);
+	r = soft_graph_op(context_for(n->graph), type, params, &op);
 	return soft_leave(r ? r : swap(n, op));
 }
 
-#define PARAMS(Name, TYPE, type, describe, build)                                                     \
+CUresult soft_cuGraphKernelNodeSetParams_v2(CUgraphNode h, const CUDA_KERNEL_NODE_PARAMS *p)
+{
+	return set_op(h, CU_GRAPH_NODE_TYPE_KERNEL, p);
+}
+
+#define PARAMS(Name, TYPE, type, describe)                                                            \
 	CUresult soft_cuGraph##Name##NodeGetParams(CUgraphNode h, type *p)                            \
 	{                                                                                             \
 		struct soft_node *n;                                                                  \
@@ -684,18 +691,12 @@ CUresult soft_cuGraphKernelNodeSetParams_v2(CUgraphNode h, const CUDA_KERNEL_NOD
 	}                                                                                             \
 	CUresult soft_cuGraph##Name##NodeSetParams(CUgraphNode h, const type *p)                      \
 	{                                                                                             \
-		struct soft_node *n;                                                                  \
-		struct soft_op *op;                                                                   \
-		CUresult r = enter_typed(h, p, CU_GRAPH_NODE_TYPE_##TYPE, &n);                        \
-		if (r)                                                                                \
-			return r;                                                                     \
-		r = build(p, &op);                                                                    \
-		return soft_leave(r ? r : swap(n, op));                                               \
+		return set_op(h, CU_GRAPH_NODE_TYPE_##TYPE, p);                                       \
 	}
 
-PARAMS(Memcpy, MEMCPY, CUDA_MEMCPY3D, soft_copy_describe, soft_graph_memcpy)
-PARAMS(Memset, MEMSET, CUDA_MEMSET_NODE_PARAMS, soft_memset_describe, soft_graph_memset)
-PARAMS(Host, HOST, CUDA_HOST_NODE_PARAMS, soft_host_describe, soft_graph_host)
+PARAMS(Memcpy, MEMCPY, CUDA_MEMCPY3D, soft_copy_describe)
+PARAMS(Memset, MEMSET, CUDA_MEMSET_NODE_PARAMS, soft_memset_describe)
+PARAMS(Host, HOST, CUDA_HOST_NODE_PARAMS, soft_host_describe)
 
 #define EVENT_PARAMS(Name, TYPE)                                                                      \
 	CUresult soft_cuGraph##Name##NodeGetEvent(CUgraphNode h, CUevent *event)                      \

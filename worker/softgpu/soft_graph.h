@@ -40,11 +40,8 @@ struct soft_node *soft_node_find(CUgraphNode h);
 CUresult soft_node_add(struct soft_graph *g, CUgraphNodeType type, struct soft_op *op, struct soft_node *const *deps,
 	unsigned ndeps, struct soft_node **out);
 CUresult soft_node_depend(struct soft_node *n, struct soft_node *on); /* twice is once */
-/* Operations from the parameters of the graph API. */
-CUresult soft_graph_kernel(struct soft_ctx *c, const CUDA_KERNEL_NODE_PARAMS *p, struct soft_op **out);
-CUresult soft_graph_memcpy(const CUDA_MEMCPY3D *p, struct soft_op **out);
-CUresult soft_graph_memset(const CUDA_MEMSET_NODE_PARAMS *p, struct soft_op **out);
-CUresult soft_graph_host(const CUDA_HOST_NODE_PARAMS *p, struct soft_op **out);
+/* The operation of a kernel, copy, fill or host node, from the parameters of its kind. */
+CUresult soft_graph_op(struct soft_ctx *c, CUgraphNodeType type, const void *params, struct soft_op **out);
 /* Order of execution: indices into g->nodes; CUDA_ERROR_INVALID_VALUE when there is a cycle. */
 CUresult soft_graph_order(struct soft_graph *g, unsigned *order);
 

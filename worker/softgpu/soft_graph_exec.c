@@ -181,12 +181,7 @@ CUresult soft_cuGraphExecGetFlags(CUgraphExec h, cuuint64_t *flags)
 {
 	struct soft_graph_exec *x;
 	CUresult r = enter_exec(h, &x);
-	if (r)
-		return r;
-	if (!flags)
-		return soft_leave(CUDA_ERROR_INVALID_VALUE);
-	*flags = x->flags;
-	return soft_leave(CUDA_SUCCESS);
+	return SOFT_GIVE(r, flags, x->flags);
 }
 
 /* --- launch --- */
@@ -327,64 +322,44 @@ static struct step *step_of(struct soft_graph_exec *x, CUgraphNode n, CUgraphNod
 	return NULL;
 }
 
-/* Takes the reference to op. */
-static CUresult set_step(struct soft_graph_exec *x, CUgraphNode n, CUgraphNodeType type, struct soft_op *op)
+static CUresult set_step(CUgraphExec h, CUgraphNode n, CUgraphNodeType type, const void *params)
 {
+	struct soft_graph_exec *x;
+	struct soft_op *op;
+	CUresult r = enter_exec(h, &x);
+	if (r)
+		return r;
+	r = soft_graph_op(x->ctx, type, params, &op);
+	if (r)
+		return soft_leave(r);
 	struct step *s = step_of(x, n, type);
-	if (!s) {
-		soft_op_unref(op);
-		return CUDA_ERROR_INVALID_VALUE;
-	}
-	soft_op_unref(s->op);
-	s->op = op;
-	return CUDA_SUCCESS;
+	soft_op_unref(s ? s->op : op);
+	if (s)
+		s->op = op;
+	return soft_leave(s ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE);
 }
 
 CUresult soft_cuGraphExecKernelNodeSetParams_v2(CUgraphExec h, CUgraphNode n, const CUDA_KERNEL_NODE_PARAMS *p)
 {
-	struct soft_graph_exec *x;
-	struct soft_op *op;
-	CUresult r = enter_exec(h, &x);
-	if (r)
-		return r;
-	r = soft_graph_kernel(x->ctx, p, &op);
-	return soft_leave(r ? r : set_step(x, n, CU_GRAPH_NODE_TYPE_KERNEL, op));
+	return set_step(h, n, CU_GRAPH_NODE_TYPE_KERNEL, p);
 }
 
 CUresult soft_cuGraphExecMemcpyNodeSetParams(CUgraphExec h, CUgraphNode n, const CUDA_MEMCPY3D *p, CUcontext ctx)
 {
-	struct soft_graph_exec *x;
-	struct soft_op *op;
 	(void)ctx;
-	CUresult r = enter_exec(h, &x);
-	if (r)
-		return r;
-	r = soft_graph_memcpy(p, &op);
-	return soft_leave(r ? r : set_step(x, n, CU_GRAPH_NODE_TYPE_MEMCPY, op));
+	return set_step(h, n, CU_GRAPH_NODE_TYPE_MEMCPY, p);
 }
 
 CUresult soft_cuGraphExecMemsetNodeSetParams(CUgraphExec h, CUgraphNode n, const CUDA_MEMSET_NODE_PARAMS *p,
 					     CUcontext ctx)
 {
-	struct soft_graph_exec *x;
-	struct soft_op *op;
 	(void)ctx;
-	CUresult r = enter_exec(h, &x);
-	if (r)
-		return r;
-	r = soft_graph_memset(p, &op);
-	return soft_leave(r ? r : set_step(x, n, CU_GRAPH_NODE_TYPE_MEMSET, op));
+	return set_step(h, n, CU_GRAPH_NODE_TYPE_MEMSET, p);
 }
 
 CUresult soft_cuGraphExecHostNodeSetParams(CUgraphExec h, CUgraphNode n, const CUDA_HOST_NODE_PARAMS *p)
 {
-	struct soft_graph_exec *x;
-	struct soft_op *op;
-	CUresult r = enter_exec(h, &x);
-	if (r)
-		return r;
-	r = soft_graph_host(p, &op);
-	return soft_leave(r ? r : set_step(x, n, CU_GRAPH_NODE_TYPE_HOST, op));
+	return set_step(h, n, CU_GRAPH_NODE_TYPE_HOST, p);
 }
 
 static CUresult set_event(CUgraphExec h, CUgraphNode n, CUgraphNodeType type, CUevent event)

@@ -95,6 +95,9 @@ CUresult soft_enter(struct soft_ctx **ctx);       /* needs a healthy current con
 CUresult soft_enter_sick(struct soft_ctx **ctx);  /* needs a current context, its error does not matter */
 CUresult soft_enter_stream(CUstream h, struct soft_stream **s); /* a stream of a healthy context */
 CUresult soft_leave(CUresult r);                  /* releases the lock, returns r */
+/* The end of a query that began with r: leaves with the value where entering went well. */
+#define SOFT_GIVE(r, out, value)                                                                                     \
+	((r) ? (r) : soft_leave((out) ? (*(out) = (value), CUDA_SUCCESS) : CUDA_ERROR_INVALID_VALUE))
 
 extern struct soft_ctx *soft_contexts;
 struct soft_ctx *soft_current(void);              /* lock held; NULL when none */

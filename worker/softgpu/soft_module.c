@@ -340,12 +340,7 @@ CUresult soft_cuModuleUnload(CUmodule h)
 CUresult soft_cuModuleGetLoadingMode(CUmoduleLoadingMode *mode)
 {
 	CUresult r = soft_enter_any();
-	if (r)
-		return r;
-	if (!mode)
-		return soft_leave(CUDA_ERROR_INVALID_VALUE);
-	*mode = CU_MODULE_EAGER_LOADING;
-	return soft_leave(CUDA_SUCCESS);
+	return SOFT_GIVE(r, mode, CU_MODULE_EAGER_LOADING);
 }
 
 /* --- functions and variables of a module --- */
@@ -410,12 +405,7 @@ CUresult soft_cuModuleGetFunctionCount(unsigned int *count, CUmodule h)
 {
 	struct soft_module *m;
 	CUresult r = enter_module(h, &m);
-	if (r)
-		return r;
-	if (!count)
-		return soft_leave(CUDA_ERROR_INVALID_VALUE);
-	*count = exec_kernel_count(m->exec);
-	return soft_leave(CUDA_SUCCESS);
+	return SOFT_GIVE(r, count, exec_kernel_count(m->exec));
 }
 
 CUresult soft_cuModuleEnumerateFunctions(CUfunction *out, unsigned int n, CUmodule h)
@@ -578,24 +568,14 @@ CUresult soft_cuFuncGetModule(CUmodule *out, CUfunction h)
 {
 	struct soft_func *f;
 	CUresult r = enter_func(h, &f);
-	if (r)
-		return r;
-	if (!out)
-		return soft_leave(CUDA_ERROR_INVALID_VALUE);
-	*out = (CUmodule)f->module;
-	return soft_leave(CUDA_SUCCESS);
+	return SOFT_GIVE(r, out, (CUmodule)f->module);
 }
 
 CUresult soft_cuFuncGetName(const char **out, CUfunction h)
 {
 	struct soft_func *f;
 	CUresult r = enter_func(h, &f);
-	if (r)
-		return r;
-	if (!out)
-		return soft_leave(CUDA_ERROR_INVALID_VALUE);
-	*out = f->k->name;
-	return soft_leave(CUDA_SUCCESS);
+	return SOFT_GIVE(r, out, f->k->name);
 }
 
 static CUresult param_info(const struct soft_func *f, size_t i, size_t *offset, size_t *size)
@@ -619,12 +599,7 @@ CUresult soft_cuFuncIsLoaded(CUfunctionLoadingState *state, CUfunction h)
 {
 	struct soft_func *f;
 	CUresult r = enter_func(h, &f);
-	if (r)
-		return r;
-	if (!state)
-		return soft_leave(CUDA_ERROR_INVALID_VALUE);
-	*state = CU_FUNCTION_LOADING_STATE_LOADED;
-	return soft_leave(CUDA_SUCCESS);
+	return SOFT_GIVE(r, state, CU_FUNCTION_LOADING_STATE_LOADED);
 }
 
 CUresult soft_cuFuncLoad(CUfunction h)
@@ -863,12 +838,7 @@ CUresult soft_cuKernelGetName(const char **out, CUkernel h)
 {
 	struct soft_func *f;
 	CUresult r = enter_kernel(h, &f);
-	if (r)
-		return r;
-	if (!out)
-		return soft_leave(CUDA_ERROR_INVALID_VALUE);
-	*out = f->k->name;
-	return soft_leave(CUDA_SUCCESS);
+	return SOFT_GIVE(r, out, f->k->name);
 }
 
 CUresult soft_cuKernelGetParamInfo(CUkernel h, size_t i, size_t *offset, size_t *size)

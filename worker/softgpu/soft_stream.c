@@ -504,12 +504,7 @@ CUresult soft_cuStreamQuery(CUstream h)
 	{                                                                             \
 		struct soft_stream *s;                                                \
 		CUresult r = soft_enter_stream(h, &s);                                \
-		if (r)                                                                \
-			return r;                                                     \
-		if (!out)                                                             \
-			return soft_leave(CUDA_ERROR_INVALID_VALUE);                  \
-		*out = (expression);                                                  \
-		return soft_leave(CUDA_SUCCESS);                                      \
+		return SOFT_GIVE(r, out, expression);                                 \
 	}
 
 STREAM_QUERY(soft_cuStreamGetPriority, int, priority, s->priority)
