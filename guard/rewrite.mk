@@ -49,7 +49,11 @@ build/tests/semantics_test: $(call objs,$(SEMANTICS_SRC)) $(REWRITE_OBJ) $(PTX_O
 	@mkdir -p $(@D)
 	$(CC) $(filter %.o,$^) -lm -pthread -o $@
 
-TESTS += build/tests/semantics_test
+build/tests/semantics_test_asan: $(call asan_objs,$(SEMANTICS_SRC)) $(REWRITE_ASAN_OBJ) $(PTX_ASAN_OBJ) $(GUARD_CU_PTX)
+	@mkdir -p $(@D)
+	$(CC) $(ASAN_FLAGS) $(filter %.o,$^) -lm -pthread -o $@
+
+TESTS += build/tests/semantics_test build/tests/semantics_test_asan
 
 build/tests/rewrite_fuzz_asan: build/asan/obj/tests/guard/rewrite_fuzz.o $(REWRITE_ASAN_OBJ) $(PTX_ASAN_OBJ) \
 		$(call asan_objs,$(wildcard guard/verify*.c))

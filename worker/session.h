@@ -93,6 +93,7 @@ struct streams {
 	struct stream legacy, joinq;
 	struct stream *all;     /* legacy and joinq included */
 	CUstream join;          /* real stream of session-wide joins, created when first needed */
+	bool join_active;       /* and not known to be idle */
 	uint64_t legacy_work;   /* counts the legacy stream's operations */
 	uint64_t legacy_marked; /* legacy_work when legacy.mark was last recorded */
 	uint64_t seq;           /* numbers held-back messages */

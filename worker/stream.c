@@ -84,14 +84,18 @@ static bool idle(struct session *s, CUresult queried)
 	return queried != CUDA_ERROR_NOT_READY;
 }
 
-/* A capture hides the stream's earlier work from queries; its mark does not. */
+/* CUDA_ERROR_NOT_READY: what the stream was given is outstanding.  A capture hides earlier work from queries; its mark
+ * does not. */
+static CUresult outstanding(const struct session *s, const struct stream *st)
+{
+	if (!st->real || (st->capturing && !st->marked))
+		return CUDA_SUCCESS;
+	return st->capturing ? s->d->cuEventQuery(st->mark) : s->d->cuStreamQuery(st->real);
+}
+
 static bool stream_idle(struct session *s, struct stream *st)
 {
-	if (!st->real)
-		return true;
-	if (st->capturing)
-		return !st->marked || idle(s, s->d->cuEventQuery(st->mark));
-	return idle(s, s->d->cuStreamQuery(st->real));
+	return idle(s, outstanding(s, st));
 }
 
 /* A destroyed stream stays in the list while it has work, because joins must still count it. */
@@ -239,51 +243,64 @@ CUresult stream_order(struct session *s, struct stream *st)
 	return r;
 }
 
-/* With one busy stream that stream itself is the answer; otherwise a stream of the worker's that waits for each. */
+/* Counts the streams with something outstanding, one of which is in *busy; the others are active no longer. */
+static CUresult count_busy(struct session *s, unsigned *n, struct stream **busy)
+{
+	*n = 0;
+	*busy = NULL;
+	for (struct stream *st = s->st.all; st; st = st->next) {
+		CUresult r = st->active ? outstanding(s, st) : CUDA_SUCCESS;
+		if (r != CUDA_SUCCESS && r != CUDA_ERROR_NOT_READY)
+			return r;
+		st->active = r == CUDA_ERROR_NOT_READY;
+		*n += st->active;
+		if (st->active)
+			*busy = st;
+	}
+	return CUDA_SUCCESS;
+}
+
+/* With one busy stream that stream itself is the answer; otherwise a stream of the worker's that waits for each.  What
+ * earlier answers were given to do always comes first: they are a busy stream, or an idle one, or the worker's own. */
 CUresult stream_join(struct session *s, CUstream *out)
 {
 	struct stream *busy = NULL;
-	unsigned n = 0, active = 0;
+	unsigned n = 0;
+	CUresult r = CUDA_SUCCESS;
 
+	if (s->st.join_active) {
+		r = s->d->cuStreamQuery(s->st.join);
+		s->st.join_active = r == CUDA_ERROR_NOT_READY;
+		r = r == CUDA_ERROR_NOT_READY ? CUDA_SUCCESS : r;
+	}
 	for (struct stream *st = s->st.all; st; st = st->next) {
-		if (!st->active || st->capturing)
-			continue;
-		busy = st;
-		active++;
+		busy = st->active ? st : busy;
+		n += st->active;
 	}
-	for (struct stream *st = active > 1 ? s->st.all : NULL; st; st = st->next) {
-		if (!st->active || st->capturing)
-			continue;
-		CUresult r = s->d->cuStreamQuery(st->real);
-		if (r == CUDA_SUCCESS) {
-			st->active = false;
-			continue;
-		}
-		if (r != CUDA_ERROR_NOT_READY)
-			return r;
-		busy = st;
-		n++;
-	}
-	if (n <= 1) {
-		*out = busy && busy->active ? busy->real : s->st.legacy.real;
+	if (!r && (n > 1 || (n && (busy->capturing || s->st.join_active))))
+		r = count_busy(s, &n, &busy);
+	if (r)
+		return r;
+	if (n <= 1 && !s->st.join_active && !(busy && busy->capturing)) {
+		busy = busy ? busy : &s->st.legacy;
+		busy->active = true;
+		*out = busy->real;
 		return CUDA_SUCCESS;
 	}
-	if (!s->st.join) {
-		CUresult r = create_real(s, 0, &s->st.join);
-		if (r)
-			return r;
-	}
-	for (struct stream *st = s->st.all; st; st = st->next) {
-		if (!st->active || st->capturing)
+	if (!s->st.join)
+		r = create_real(s, 0, &s->st.join);
+	for (struct stream *st = s->st.all; st && !r; st = st->next) {
+		if (!st->active)
 			continue;
-		CUresult r = mark(s, st);
+		r = st->capturing ? CUDA_SUCCESS : mark(s, st);
 		if (!r)
 			r = s->d->cuStreamWaitEvent(s->st.join, st->mark, 0);
-		if (r)
-			return r;
 	}
+	if (r)
+		return r;
 	if (s->st.legacy.active)
 		s->st.legacy_marked = s->st.legacy_work;
+	s->st.join_active = true;
 	*out = s->st.join;
 	return CUDA_SUCCESS;
 }

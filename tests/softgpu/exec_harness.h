@@ -30,7 +30,7 @@ CUresult launch(struct exec_module *m, const char *kernel, struct launch_opt o, 
 
 void check(bool ok, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int harness_end(void);
-const char *slurp(const char *path);
+const char *slurp(const char *path); /* a file's text, kept */
 uint32_t rnd(void);                                          /* deterministic */
 
 #endif

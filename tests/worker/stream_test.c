@@ -154,6 +154,29 @@ static const char *join_covers_all(struct session *s)
 	return NULL;
 }
 
+/* A word's values never go back: each signal of everything comes after the one before. */
+static const char *joins_stay_in_order(struct session *s)
+{
+	stream(s, 0, CU_STREAM_NON_BLOCKING);
+	fake_busy = ~0ull;
+	signal_word(s, 0, 8, true);
+	EXPECT(fake_said("write:1=8"));
+	copy(s, SID(0));
+	signal_word(s, 0, 9, true);
+	EXPECT(fake_said("copy:2 record:2>1 wait:3<1 record:1>2 wait:3<2 write:3=9"));
+	fake_busy = 1 << 3; /* both streams are done, the write behind them is not */
+	signal_word(s, 0, 10, true);
+	EXPECT(fake_said("write:3=10"));
+	fake_busy = 1 << 2 | 1 << 3;
+	copy(s, SID(0));
+	signal_word(s, 0, 11, true);
+	EXPECT(fake_said("copy:2 record:2>1 wait:3<1 write:3=11"));
+	fake_busy = 1 << 2;
+	signal_word(s, 0, 12, true);
+	EXPECT(fake_said("write:2=12"));
+	return NULL;
+}
+
 static const char *destroyed_streams_still_count(struct session *s)
 {
 	stream(s, 0, 0);
@@ -330,6 +353,22 @@ static const char *work_before_a_capture_counts(struct session *s)
 	return NULL;
 }
 
+/* What a stream was given before it captured is part of everything. */
+static const char *joins_cover_work_before_a_capture(struct session *s)
+{
+	stream(s, 0, CU_STREAM_NON_BLOCKING);
+	fake_busy = 1 << 2;
+	copy(s, SID(0));
+	capture(s, 0);
+	fake_log[0] = 0;
+	signal_word(s, 0, 9, true);
+	EXPECT(fake_said("wait:3<1 write:3=9"));
+	fake_busy = 0;
+	signal_word(s, 0, 10, true);
+	EXPECT(fake_said("write:1=10"));
+	return NULL;
+}
+
 /* The same of a stream that a capture draws in. */
 static const char *work_before_being_drawn_in_counts(struct session *s)
 {
@@ -397,6 +436,8 @@ int main(void)
 		{ "idle_streams_are_not_waited_for", idle_streams_are_not_waited_for },
 		{ "two_blocking_streams_share_one_mark", two_blocking_streams_share_one_mark },
 		{ "join_covers_all", join_covers_all },
+		{ "joins_stay_in_order", joins_stay_in_order },
+		{ "joins_cover_work_before_a_capture", joins_cover_work_before_a_capture },
 		{ "destroyed_streams_still_count", destroyed_streams_still_count },
 		{ "hostfunc_holds_its_stream", hostfunc_holds_its_stream },
 		{ "second_hostfunc_waits_its_turn", second_hostfunc_waits_its_turn },
