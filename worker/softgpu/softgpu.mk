@@ -57,7 +57,7 @@ SOFT_REGS_PTX := build/tests/softgpu/exec_kernels.ptx build/tests/softgpu/exec_m
 	$(patsubst %,build/tests/guard_ptx/%.ptx,basic generic grid math matrix output pointers texture variables warp)
 build/tests/softgpu/registers: tests/softgpu/registers_test.lua build/tests/softgpu/exec_regs build/bin/agileos-guard \
 		$(SOFT_REGS_PTX)
-	@printf '#!/bin/sh\nPTXAS=%s exec %s %s %s %s build/tests/softgpu/guarded %s\n' $(CUDA_HOME)/bin/ptxas $(LUA) $< \
-		build/tests/softgpu/exec_regs build/bin/agileos-guard "$(SOFT_REGS_PTX)" > $@
+	@printf '#!/bin/sh\nPTXAS=%s exec %s %s %s %s build/tests/softgpu/guarded %s\n' $(CUDA_HOME)/bin/ptxas \
+		$(LUA) $< build/tests/softgpu/exec_regs build/bin/agileos-guard "$(SOFT_REGS_PTX)" > $@
 	@chmod +x $@
 TESTS += build/tests/softgpu/registers
