@@ -1,11 +1,11 @@
 /* exec_need.c - how many hardware registers a function needs: what a compiler that allocates well has live at once.
  *
- * Values are 32-bit words.  A word that a copy makes (mov, cvta, a 64-bit register packed from two halves, the low half
- * of a widened one) is the word it was copied from.  Words that cost nothing to have again occupy no register:
- * constants, addresses of variables, kernel parameters and .const variables (operands of any instruction come from the constant
- * bank), and integer functions of such and of what is equal in a whole block, which live in the uniform registers.
- * Predicates live in registers of their own.  What is left is counted at each instruction; the largest count, or what
- * a block has when its loads are started first, as far as that costs nothing, is the answer. */
+ * Values are 32-bit words. A word that a copy makes (mov, cvta, a 64-bit register packed from two halves, the low half
+ * of a widened one) is the word it was copied from. Words that cost nothing to have again occupy no register:
+ * constants, addresses of variables, kernel parameters and .const variables (operands of any instruction come from the
+ * constant bank), and integer functions of such and of what is equal in a whole block, which live in the uniform
+ * registers. Predicates live in registers of their own. What is left is counted at each instruction; the largest
+ * count, or what a block has when its loads are started first, as far as that costs nothing, is the answer. */
 #include <stdlib.h>
 #include <string.h>
 #include "exec_flow.h"
