@@ -89,6 +89,7 @@ CUresult launch(struct exec_module *m, const char *kernel, struct launch_opt o, 
 	memcpy(block, params, size < k->param_bytes ? size : k->param_bytes);
 	struct exec_launch l = { .kernel = k, .grid = { o.grid.x, o.grid.y ? o.grid.y : 1, o.grid.z ? o.grid.z : 1 },
 		.block = { o.block.x, o.block.y ? o.block.y : 1, o.block.z ? o.block.z : 1 }, .dyn_shared = o.shared,
+		.cluster = { o.cluster.x, o.cluster.y, o.cluster.z },
 		.params = block, .cooperative = o.cooperative, .grid_id = 1, .cancel = o.cancel };
 	CUresult r = exec_grid(&l, &fault);
 	free(block);

@@ -22,7 +22,12 @@ CUresult try_load(const char *text, struct ptx_error *err);  /* loads and unload
 
 extern struct exec_fault fault;                              /* of the last launch */
 struct dims { uint32_t x, y, z; };
-struct launch_opt { struct dims grid, block; uint32_t shared; bool cooperative; const volatile uint32_t *cancel; };
+struct launch_opt {
+	struct dims grid, block, cluster;
+	uint32_t shared;
+	bool cooperative;
+	const volatile uint32_t *cancel;
+};
 CUresult launch(struct exec_module *m, const char *kernel, struct launch_opt o, const void *params, size_t size);
 #define LAUNCH(m, k, g, b, ...) ({ \
 	struct { __VA_ARGS__; } *p_ = &args; \

@@ -29,6 +29,8 @@
 #define SOFT_CONST_BASE   0x030000000000ull
 #define SOFT_CODE_BASE    0x040000000000ull  /* function addresses: base + 16 * function index */
 
+#define EXEC_CLUSTER_MAX 16u
+
 struct exec_module;
 
 struct exec_symbol {           /* a .global or .const variable of a loaded module */
@@ -47,6 +49,10 @@ struct exec_kernel {
 	uint32_t num_regs;         /* an estimate in 1..255, for occupancy and attributes */
 	uint32_t max_threads;      /* 1024, or less by .maxntid / .reqntid */
 	uint32_t reqntid[3];
+	/* .reqnctapercluster, 0 absent; .explicitcluster without it; .maxclusterrank, 0 absent */
+	uint32_t cluster[3];
+	bool explicit_cluster;
+	uint32_t max_cluster_rank;
 	int ptx_version, binary_version; /* e.g. 75, 90 */
 	const struct exec_module *module;
 	const void *code;
@@ -66,6 +72,8 @@ const struct exec_symbol *exec_find_symbol(const struct exec_module *m, const ch
 struct exec_launch {
 	const struct exec_kernel *kernel;
 	uint32_t grid[3], block[3];
+	/* blocks of a cluster, at most EXEC_CLUSTER_MAX in all, each dividing the grid's; 0: no clusters */
+	uint32_t cluster[3];
 	uint32_t dyn_shared;       /* bytes */
 	const void *params;        /* kernel->param_bytes bytes, copied by the caller for the duration */
 	/* all blocks resident; %envreg1/2 hold the address of grid-sync state as on hardware */

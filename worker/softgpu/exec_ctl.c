@@ -358,6 +358,7 @@ const struct op *warp_leave(struct warp *w, const struct op *o, uint32_t m)
 	if (w->live && w->ng)
 		sync_check(w);
 	cta_threads_left(w->cta, (uint32_t)__builtin_popcount(m));
+	cluster_threads_left(w, m);
 	return w->ng ? warp_pick(w) : NULL;
 }
 

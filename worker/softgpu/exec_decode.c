@@ -535,8 +535,9 @@ uint32_t pred_src(struct dec *d, const struct ptx_operand *o, uint32_t *neg)
 		return PRED_TRUE;
 	}
 	if (o->kind == PTX_O_SREG && o->u.sreg == PTX_SR_is_explicit_cluster) {
-		*neg = ~*neg;
-		return PRED_TRUE;
+		uint32_t p = ptemp(d);
+		emit(d, op_explicit_cluster)->d = p;
+		return p;
 	}
 	fail(d, "this predicate operand");
 	return PRED_TRUE;

@@ -284,17 +284,7 @@ static bool bar(struct dec *d)
 	}
 	struct op *o;
 	if (has(d, PTX_MOD_cluster)) {
-		/* A cluster of one block: who waits, waits for the block. */
-		if (has(d, PTX_MOD_arrive)) {
-			emit(d, op_fence);
-			return true;
-		}
-		uint32_t id = constant(d, CLUSTER_BARRIER, 4);
-		o = emit(d, op_bar);
-		o->x = BAR_SYNC;
-		o->a = id;
-		o->b = REF_NONE;
-		o->z = 1;
+		emit(d, op_cluster)->x = !has(d, PTX_MOD_arrive);
 		return true;
 	}
 	bool red = has(d, PTX_MOD_red), popc = has(d, PTX_MOD_popc);

@@ -47,7 +47,8 @@ uint64_t param_off(struct dec *d, const struct ptx_param *p)
 static uint32_t class_of(struct dec *d, enum ptx_space s, bool wide)
 {
 	switch (s) {
-	case PTX_SHARED: case PTX_SHARED_CLUSTER: return MC_SHARED32 + wide;
+	case PTX_SHARED: return MC_SHARED32 + wide;
+	case PTX_SHARED_CLUSTER: return MC_CLUSTER32 + wide;
 	case PTX_LOCAL: return MC_LOCAL32 + wide;
 	case PTX_CONST: return MC_CONST32 + wide;
 	case PTX_PARAM: return (d->pf->is_entry ? MC_PARAM32 : MC_FPARAM32) + wide;
@@ -347,12 +348,27 @@ static void isspacep(struct dec *d)
 	o->y = w == 8;
 }
 
-/* A cluster is one block: every shared address maps to itself, every rank is 0. */
 static void mapa(struct dec *d)
 {
 	unsigned w = lane_width(d->i->type);
-	uint32_t a = src(d, opnd(d, 1), w);
-	emit_simd(d, dst(d, opnd(d, 0), w, false), a, 0, 0, w == 8 ? "mov_64" : "mov_32");
+	uint32_t a = src(d, opnd(d, 1), w), b = src(d, opnd(d, 2), 4), r = dst(d, opnd(d, 0), w, false);
+	struct op *o = emit(d, op_mapa);
+	o->d = r;
+	o->a = a;
+	o->b = b;
+	o->y = w;
+	o->z = d->i->space == PTX_GENERIC;
+}
+
+static void getctarank(struct dec *d)
+{
+	unsigned w = lane_width(d->i->type);
+	uint32_t a = src(d, opnd(d, 1), w), r = dst(d, opnd(d, 0), 4, false);
+	struct op *o = emit(d, op_ctarank);
+	o->d = r;
+	o->a = a;
+	o->y = w;
+	o->z = d->i->space == PTX_GENERIC;
 }
 
 bool decode_mem(struct dec *d)
@@ -373,9 +389,7 @@ bool decode_mem(struct dec *d)
 	case PTX_OP_cvta: cvta(d); return true;
 	case PTX_OP_isspacep: isspacep(d); return true;
 	case PTX_OP_mapa: mapa(d); return true;
-	case PTX_OP_getctarank:
-		emit_simd(d, dst(d, opnd(d, 0), 4, false), constant(d, 0, 4), 0, 0, "mov_32");
-		return true;
+	case PTX_OP_getctarank: getctarank(d); return true;
 	case PTX_OP_prefetch: case PTX_OP_prefetchu: case PTX_OP_applypriority: case PTX_OP_discard:
 		emit(d, op_prefetch);
 		return true;

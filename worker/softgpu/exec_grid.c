@@ -59,7 +59,7 @@ static void frames_drop(struct frame *f, uint32_t m)
 	}
 }
 
-static void cta_free(struct cta *c)
+static void block_free(struct cta *c)
 {
 	for (uint32_t i = 0; i < c->nwarps; i++) {
 		struct warp *w = &c->warps[i];
@@ -80,7 +80,17 @@ static void cta_free(struct cta *c)
 	free(c);
 }
 
-static struct cta *cta_new(struct grid *g)
+/* With the other blocks of its cluster. */
+static void cta_free(struct cta *c)
+{
+	struct cluster *k = c->cluster;
+	for (uint32_t r = k->n; r-- > 0;)
+		if (k->cta[r])
+			block_free(k->cta[r]);
+	free(k);
+}
+
+static struct cta *block_new(struct grid *g)
 {
 	struct cta *c = calloc(1, sizeof *c);
 	if (!c)
@@ -101,7 +111,7 @@ static struct cta *cta_new(struct grid *g)
 	}
 	if (!c->warps || !c->shared || (c->local_size && !c->local)) {
 		c->nwarps = 0;
-		cta_free(c);
+		block_free(c);
 		return NULL;
 	}
 	memset(c->warps, 0, bytes);
@@ -123,30 +133,77 @@ static struct cta *cta_new(struct grid *g)
 	return c;
 }
 
+/* A cluster, by its first block. */
+static struct cta *cta_new(struct grid *g)
+{
+	struct cta *c = block_new(g);
+	struct cluster *k = c ? cluster_new(c, g->cluster[0] * g->cluster[1] * g->cluster[2]) : NULL;
+	if (!k) {
+		if (c)
+			block_free(c);
+		return NULL;
+	}
+	c->cluster = k;
+	for (uint32_t r = 1; r < k->n; r++) {
+		k->cta[r] = block_new(g);
+		if (!k->cta[r]) {
+			cta_free(c);
+			return NULL;
+		}
+		k->cta[r]->cluster = k;
+		k->cta[r]->rank = r;
+	}
+	return c;
+}
+
+/* Where the block of that rank is in cluster number `linear`. */
+static void block_place(struct cta *c, uint64_t linear)
+{
+	const uint32_t *dim = c->grid->l->grid, *k = c->grid->cluster;
+	uint64_t nx = dim[0] / k[0], ny = dim[1] / k[1];
+	uint64_t at[3] = { linear % nx, linear / nx % ny, linear / nx / ny };
+	c->cluster_ctaid[0] = c->rank % k[0];
+	c->cluster_ctaid[1] = c->rank / k[0] % k[1];
+	c->cluster_ctaid[2] = c->rank / k[0] / k[1];
+	for (int i = 0; i < 3; i++)
+		c->ctaid[i] = (uint32_t)at[i] * k[i] + c->cluster_ctaid[i];
+	c->linear = c->ctaid[0] + dim[0] * (c->ctaid[1] + (uint64_t)dim[1] * c->ctaid[2]);
+}
+
 /* Sets the block to its first instruction; on the executing thread, since it may raise. */
-static void cta_start(struct cta *c)
+static void block_start(struct cta *c)
 {
 	struct grid *g = c->grid;
-	const uint32_t *dim = g->l->grid;
-	c->started = true;
-	c->live = c->nthreads;
-	c->rounds = c->spin_rounds = 0;
-	for (uint32_t i = 0; i <= CLUSTER_BARRIER; i++)
+	for (uint32_t i = 0; i < BARRIERS; i++)
 		c->bar[i] = (struct barrier){ .all = true };
-	c->ctaid[0] = (uint32_t)(c->linear % dim[0]);
-	c->ctaid[1] = (uint32_t)(c->linear / dim[0] % dim[1]);
-	c->ctaid[2] = (uint32_t)(c->linear / dim[0] / dim[1]);
 	for (uint32_t i = 0; i < c->nwarps; i++) {
 		struct warp *w = &c->warps[i];
 		uint32_t left = c->nthreads - i * WARP;
 		w->live = left >= WARP ? FULL : (1u << left) - 1;
 		w->ng = w->spins = w->slice = w->icount = 0;
-		w->active = w->nactive = 0;
+		w->active = w->nactive = w->armed = 0;
 		w->mem_op = NULL;
 		exec_self->warp = w;
 		struct frame *f = frame_new(w, g->f);
 		f->live = w->live;
 		warp_park(w, g->f->ops, f, w->live, G_RUN, 0);
+	}
+}
+
+static void cta_start(struct cta *first)
+{
+	struct cluster *k = first->cluster;
+	first->started = true;
+	first->rounds = first->spin_rounds = 0;
+	k->arrived = k->phase = 0;
+	k->live = k->n * first->nthreads;
+	/* All blocks of a cluster start together: none sees another that has not. */
+	for (uint32_t r = 0; r < k->n; r++)
+		k->cta[r]->live = k->cta[r]->nthreads;
+	uint64_t linear = first->linear;
+	for (uint32_t r = 0; r < k->n; r++) {
+		block_place(k->cta[r], linear);
+		block_start(k->cta[r]);
 	}
 }
 
@@ -161,10 +218,9 @@ static bool runnable(const struct warp *w)
 }
 
 /* One turn for each warp of the block; false when none could run. */
-static bool cta_round(struct cta *c, bool *spinning)
+static bool block_round(struct cta *c, bool *spinning)
 {
 	bool ran = false;
-	*spinning = true;
 	for (uint32_t i = 0; i < c->nwarps; i++) {
 		struct warp *w = &c->warps[i];
 		if (!w->ng || !runnable(w))
@@ -180,6 +236,25 @@ static bool cta_round(struct cta *c, bool *spinning)
 	return ran;
 }
 
+static bool cta_round(struct cta *c, bool *spinning)
+{
+	bool ran = false;
+	*spinning = true;
+	for (uint32_t r = 0; r < c->cluster->n; r++)
+		ran |= block_round(c->cluster->cta[r], spinning);
+	return ran;
+}
+
+/* A thread of the cluster that has not exited. */
+static struct warp *some_warp(const struct cluster *k)
+{
+	for (uint32_t r = 0; r < k->n; r++)
+		for (uint32_t i = 0; k->cta[r]->live && i < k->cta[r]->nwarps; i++)
+			if (k->cta[r]->warps[i].live)
+				return &k->cta[r]->warps[i];
+	return &k->cta[0]->warps[0];
+}
+
 static enum cta_end cta_run(struct cta *c)
 {
 	struct grid *g = c->grid;
@@ -187,7 +262,7 @@ static enum cta_end cta_run(struct cta *c)
 	for (;;) {
 		bool spinning;
 		bool ran = cta_round(c, &spinning);
-		if (!c->live)
+		if (!c->cluster->live)
 			return CTA_DONE;
 		if (g->stop)
 			return CTA_STOP;
@@ -195,10 +270,9 @@ static enum cta_end cta_run(struct cta *c)
 		if (cancel && *cancel)
 			exec_raise(w, NULL, 0, CUDA_ERROR_LAUNCH_TIMEOUT, 0, "cancelled");
 		if (!ran) {
-			while (!w->live)
-				w++;
+			w = some_warp(c->cluster);
 			exec_raise(w, w->ng ? w->g[0].pc : NULL, lane_first(w->live), CUDA_ERROR_LAUNCH_TIMEOUT, 0,
-			           "all threads of the block wait and none can wake them");
+			           "all threads of the block or cluster wait and none can wake them");
 		}
 		c->spin_rounds = spinning ? c->spin_rounds + 1 : 0;
 		c->rounds++;
@@ -287,9 +361,10 @@ static struct cta *take(struct grid *g)
 static void put(struct grid *g, struct cta *c, enum cta_end end)
 {
 	uint64_t n = 0;
-	for (uint32_t i = 0; i < c->nwarps; i++) {
-		n += c->warps[i].icount;
-		c->warps[i].icount = 0;
+	for (uint32_t i = 0; i < c->nwarps * c->cluster->n; i++) {
+		struct warp *w = &c->cluster->cta[i / c->nwarps]->warps[i % c->nwarps];
+		n += w->icount;
+		w->icount = 0;
 	}
 	__atomic_fetch_add(&executed, n, __ATOMIC_RELAXED);
 	pthread_mutex_lock(&g->lock);
@@ -413,15 +488,22 @@ static CUresult grid_init(struct grid *g, const struct exec_launch *l)
 			return CUDA_ERROR_INVALID_VALUE;
 	if (threads > 1024 || threads > l->kernel->max_threads || l->dyn_shared > 1u << 20)
 		return CUDA_ERROR_INVALID_VALUE;
+	uint64_t blocks = 1;
+	for (int i = 0; i < 3; i++) {
+		g->cluster[i] = l->cluster[i] ? l->cluster[i] : 1;
+		blocks *= g->cluster[i];
+		if (blocks > EXEC_CLUSTER_MAX || l->grid[i] % g->cluster[i])
+			return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+	}
 	g->l = l;
 	g->f = f;
 	g->m = f->module;
 	g->nthreads = (uint32_t)threads;
 	g->nwarps = (g->nthreads + WARP - 1) / WARP;
-	g->nctas = (uint64_t)l->grid[0] * l->grid[1] * l->grid[2];
+	g->nctas = (uint64_t)l->grid[0] * l->grid[1] * l->grid[2] / blocks;
 	g->shared_size = (f->dyn_base + l->dyn_shared + 127) & ~127u;
 	g->local_stride = (f->stack_bytes + (f->recursive || f->indirect ? STACK_EXTRA : 0) + 15) & ~15u;
-	uint64_t bytes = g->shared_size + (uint64_t)g->nwarps * (sizeof(struct warp) + f->reg_bytes);
+	uint64_t bytes = blocks * (g->shared_size + (uint64_t)g->nwarps * (sizeof(struct warp) + f->reg_bytes));
 	uint64_t most = RESIDENT_BYTES / bytes;
 	g->max_resident = l->cooperative ? g->nctas : most < 64 ? 64 : most > RESIDENT_MAX ? RESIDENT_MAX : most;
 	g->parked_tail = &g->parked_head;

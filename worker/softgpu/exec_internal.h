@@ -131,7 +131,7 @@ struct frame {
 	uint8_t *regs, *par;
 };
 
-enum group_state { G_RUN, G_SYNC, G_BAR };
+enum group_state { G_RUN, G_SYNC, G_BAR, G_CLUSTER };
 struct group {
 	const struct op *pc;
 	struct frame *frame;
@@ -162,12 +162,14 @@ struct warp {
 	uint32_t tid[3][WARP] __attribute__((aligned(64)));
 	uint32_t sync_mm[WARP];
 	uint64_t x[WARP] __attribute__((aligned(64)));
+	uint32_t armed;              /* lanes that arrived at the cluster's barrier and have not waited */
+	uint32_t arrived_in[WARP];   /* in which phase of it */
 	struct group g[WARP];
 	uint8_t *local;
 	struct frame *spare;
 };
 
-#define CLUSTER_BARRIER 16u     /* barrier.cluster, which no program can name by number */
+#define BARRIERS 16u
 
 struct barrier {
 	uint32_t arrived, expected;  /* threads; expected 0: all that have not exited */
@@ -175,16 +177,28 @@ struct barrier {
 	bool all, any, counted;
 };
 
+/* The blocks of a cluster run on one thread, taking turns: what the grid hands out are clusters.  A block without a
+ * cluster is one of its own. */
+struct cluster {
+	uint32_t n;
+	uint32_t live, arrived;      /* threads; of the barrier's present phase */
+	uint32_t phase;
+	struct cta
+		*cta[EXEC_CLUSTER_MAX]; /* by rank; the first one is what lists hold, and owns the others and this */
+};
+
 struct cta {
 	struct grid *grid;
 	struct cta *next;
+	struct cluster *cluster;
+	uint32_t rank, cluster_ctaid[3];
 	uint8_t *shared;
 	uint32_t shared_size;        /* static and dynamic, rounded up as the hardware allocates */
 	uint32_t ctaid[3], nwarps, nthreads, live;
 	uint32_t local_stride;
 	uint64_t linear;
 	uint32_t spin_rounds, rounds;
-	struct barrier bar[CLUSTER_BARRIER + 1];
+	struct barrier bar[BARRIERS];
 	uint8_t *local;
 	size_t local_size;
 	struct warp *warps;
@@ -198,7 +212,8 @@ struct grid {
 	uint8_t *params;
 	uint32_t param_bytes;
 	uint32_t nthreads, nwarps, shared_size, local_stride;
-	uint64_t nctas, next_cta, done_ctas, resident, max_resident;
+	uint32_t cluster[3];         /* blocks */
+	uint64_t nctas, next_cta, done_ctas, resident, max_resident;   /* clusters, each of them */
 	uint64_t workspace;          /* cooperative: the word the blocks synchronise on */
 	struct cta *free, *parked_head, **parked_tail;
 	pthread_mutex_t lock;
@@ -307,9 +322,20 @@ enum { REDUX_ADD, REDUX_MIN_S, REDUX_MAX_S, REDUX_MIN_U, REDUX_MAX_U, REDUX_AND,
 	REDUX_FMAX };
 enum { BAR_SYNC, BAR_ARRIVE, BAR_RED_POPC, BAR_RED_AND, BAR_RED_OR };
 
+/* exec_cluster.c */
+struct cluster *cluster_new(struct cta *first, uint32_t n);
+const struct op *op_cluster(struct warp *w, const struct op *o, uint32_t m);
+const struct op *op_mapa(struct warp *w, const struct op *o, uint32_t m);
+const struct op *op_ctarank(struct warp *w, const struct op *o, uint32_t m);
+const struct op *op_explicit_cluster(struct warp *w, const struct op *o, uint32_t m);
+void cluster_threads_left(struct warp *w, uint32_t m);
+uint64_t cluster_at(struct warp *w, const struct op *o, uint32_t lane, uint64_t a, uint64_t len);
+#define CLUSTER_WINDOW ((EXEC_CLUSTER_MAX + 1) * WINDOW_SIZE)
+
 /* How a memory operand's address is formed, in op.y.  Odd: 64-bit base register. */
 enum mem_class { MC_SHARED32, MC_SHARED64, MC_LOCAL32, MC_LOCAL64, MC_GLOBAL, MC_GENERIC, MC_CONST32, MC_CONST64,
-	MC_PARAM32, MC_PARAM64, MC_FPARAM32, MC_FPARAM64, MC_GLOBAL32 };
+	MC_PARAM32, MC_PARAM64, MC_FPARAM32, MC_FPARAM64, MC_GLOBAL32,
+	MC_CLUSTER32 = 14, MC_CLUSTER64 };
 
 /* Operands of asynchronous copies and mbarriers, op.ext. */
 struct async_addr { uint32_t ref, cls; int64_t off; };

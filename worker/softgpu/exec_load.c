@@ -232,8 +232,11 @@ static void describe_kernel(struct load *ld, struct func *f)
 		.local_bytes = f->stack_bytes, .const_bytes = (uint32_t)ld->m->const_bytes,
 		.max_threads = max[0] ? (threads > 1024 ? 1024 : threads) : 1024,
 		.reqntid = { k->reqntid[0], k->reqntid[1], k->reqntid[2] },
+		.explicit_cluster = pf->explicit_cluster, .max_cluster_rank = pf->maxclusterrank,
 		.ptx_version = p->version_major * 10 + p->version_minor, .binary_version = (int)p->target_sm,
 		.module = ld->m, .code = f };
+	for (int i = 0; i < 3 && pf->reqnctapercluster[0]; i++)
+		k->cluster[i] = pf->reqnctapercluster[i] ? pf->reqnctapercluster[i] : 1;
 	uint32_t regs = f->need_regs > 255 ? 255 : f->need_regs;
 	k->num_regs = pf->maxnreg && regs > pf->maxnreg ? pf->maxnreg : regs;
 	if (k->max_threads * k->num_regs > 65536)

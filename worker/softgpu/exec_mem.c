@@ -58,6 +58,8 @@ static uint64_t generic_at(struct warp *w, const struct op *o, uint32_t lane, ui
 			bad(w, o, lane, a, len, "generic (shared)");
 		return at(w->cta->shared, a - SOFT_SHARED_BASE);
 	}
+	if (a - SOFT_SHARED_BASE < CLUSTER_WINDOW)
+		return cluster_at(w, o, lane, a - SOFT_SHARED_BASE, len);
 	if (a - SOFT_LOCAL_BASE < WINDOW_SIZE) {
 		if (o->e == MA_ATOMIC)
 			exec_raise(w, o, lane, CUDA_ERROR_INVALID_ADDRESS_SPACE, a, "atomic on local memory");
@@ -95,6 +97,8 @@ static uint64_t lane_at(struct warp *w, const struct op *o, uint32_t lane, uint6
 		if (!inside(a, len, f->f->par_bytes))
 			bad(w, o, lane, a, len, "param");
 		return at(f->par, (uint64_t)lane * f->f->par_bytes + a);
+	case MC_CLUSTER32: case MC_CLUSTER64:
+		return cluster_at(w, o, lane, a, len);
 	case MC_GENERIC:
 		return generic_at(w, o, lane, a, len);
 	default:
@@ -209,9 +213,10 @@ const struct op *op_isspacep(struct warp *w, const struct op *o, uint32_t m)
 		uint64_t a = (o->y & 1) ? R64(w, o->a)[l] : R32(w, o->a)[l];
 		bool sh = a - SOFT_SHARED_BASE < WINDOW_SIZE, lo = a - SOFT_LOCAL_BASE < WINDOW_SIZE;
 		bool co = a - SOFT_CONST_BASE < WINDOW_SIZE;
-		bool in = o->x == PTX_SHARED || o->x == PTX_SHARED_CLUSTER ? sh : o->x == PTX_LOCAL ? lo
+		bool cl = a - SOFT_SHARED_BASE < CLUSTER_WINDOW;
+		bool in = o->x == PTX_SHARED ? sh : o->x == PTX_SHARED_CLUSTER ? cl : o->x == PTX_LOCAL ? lo
 			: o->x == PTX_CONST ? co && a - SOFT_CONST_BASE < PARAM_WINDOW
-			: o->x == PTX_PARAM ? co && a - SOFT_CONST_BASE >= PARAM_WINDOW : !sh && !lo && !co;
+			: o->x == PTX_PARAM ? co && a - SOFT_CONST_BASE >= PARAM_WINDOW : !cl && !lo && !co;
 		r |= (uint32_t)in << l;
 	}
 	PRED(w, o->d) = (PRED(w, o->d) & ~m) | r;

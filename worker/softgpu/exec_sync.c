@@ -245,7 +245,7 @@ static void bar_check(struct cta *c, uint32_t id)
 void cta_threads_left(struct cta *c, uint32_t n)
 {
 	c->live -= n;
-	for (uint32_t id = 0; id <= CLUSTER_BARRIER && c->live; id++)
+	for (uint32_t id = 0; id < BARRIERS && c->live; id++)
 		if (c->bar[id].arrived && !c->bar[id].counted)
 			bar_check(c, id);
 }
@@ -255,7 +255,7 @@ void cta_threads_left(struct cta *c, uint32_t n)
 const struct op *op_bar(struct warp *w, const struct op *o, uint32_t m)
 {
 	uint32_t lane = lane_first(m), id = R32(w, o->a)[lane], others = w->active & ~m;
-	if (id > 15 && !o->z)
+	if (id >= BARRIERS)
 		exec_raise(w, o, lane, CUDA_ERROR_ILLEGAL_INSTRUCTION, 0, "barrier %u", id);
 	struct barrier *b = &w->cta->bar[id];
 	uint32_t n = (uint32_t)__builtin_popcount(m);

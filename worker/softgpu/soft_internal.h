@@ -324,9 +324,15 @@ void soft_modules_drop(struct soft_ctx *c);
 
 struct soft_config {
 	uint32_t grid[3], block[3];
+	uint32_t cluster[3];             /* 0: what the kernel itself asks for */
 	uint32_t dyn_shared;
 	bool cooperative;
 };
+
+/* Errors are cuLaunchKernelEx's. */
+CUresult soft_read_config(const CUlaunchConfig *config, struct soft_config *cfg, CUevent *completion);
+/* The cluster of a launch into cfg->cluster, or why there can be none. */
+CUresult soft_cluster_size(const struct soft_func *f, struct soft_config *cfg);
 
 CUresult soft_launch_op(struct soft_ctx *c, CUfunction f, const struct soft_config *cfg, void **params, void **extra,
 	struct soft_op **out);

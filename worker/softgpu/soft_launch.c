@@ -26,6 +26,7 @@ static CUresult run_launch(struct soft_op *op, struct soft_stream *s)
 	};
 	memcpy(l.grid, o->cfg.grid, sizeof l.grid);
 	memcpy(l.block, o->cfg.block, sizeof l.block);
+	memcpy(l.cluster, o->cfg.cluster, sizeof l.cluster);
 	soft_lock();
 	l.grid_id = ++last_grid;
 	soft_grids++;
@@ -107,7 +108,10 @@ CUresult soft_launch_op(struct soft_ctx *c, CUfunction h, const struct soft_conf
 	struct soft_func *f = soft_func_find(h);
 	if (!f || (f->module->ctx && f->module->ctx != c))
 		return CUDA_ERROR_INVALID_HANDLE;
+	struct soft_config with_cluster = *cfg;
 	CUresult r = check_config(f, cfg);
+	if (!r)
+		r = soft_cluster_size(f, &with_cluster);
 	if (r)
 		return r;
 	struct launch_op *o = soft_op_new(sizeof *o + (f->k->param_bytes + 15) / 8 * 8, run_launch, NULL);
@@ -123,7 +127,7 @@ CUresult soft_launch_op(struct soft_ctx *c, CUfunction h, const struct soft_conf
 	soft_ref(&f->module->obj);
 	o->op.release = release_launch;
 	o->k = f->k;
-	o->cfg = *cfg;
+	o->cfg = with_cluster;
 	*out = &o->op;
 	return CUDA_SUCCESS;
 }
@@ -208,11 +212,12 @@ static CUresult read_attribute(const CUlaunchAttribute *a, struct soft_config *c
 		cfg->cooperative = a->value.cooperative != 0;
 		return CUDA_SUCCESS;
 	case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
+		cfg->cluster[0] = a->value.clusterDim.x;
+		cfg->cluster[1] = a->value.clusterDim.y;
+		cfg->cluster[2] = a->value.clusterDim.z;
+		return cfg->cluster[0] && cfg->cluster[1] && cfg->cluster[2] ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 	case CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION:
-		if (a->value.clusterDim.x <= 1 && a->value.clusterDim.y <= 1 && a->value.clusterDim.z <= 1)
-			return CUDA_SUCCESS;
-		soft_log("launch refused: clusters of more than one block are not supported");
-		return CUDA_ERROR_NOT_SUPPORTED;
+		return CUDA_SUCCESS;     /* a hint: the cluster dimension alone is what the program can rely on */
 	case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT:
 		*completion = a->value.programmaticEvent.event;
 		return CUDA_SUCCESS;
@@ -226,21 +231,30 @@ static CUresult read_attribute(const CUlaunchAttribute *a, struct soft_config *c
 	}
 }
 
-CUresult soft_cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, void **params, void **extra)
+/* Cluster, event and the rest of a launch configuration's attributes. */
+CUresult soft_read_config(const CUlaunchConfig *config, struct soft_config *cfg, CUevent *completion)
 {
 	if (!config || (config->numAttrs && !config->attrs))
 		return CUDA_ERROR_INVALID_VALUE;
-	struct soft_config cfg = {
+	*cfg = (struct soft_config){
 		.grid = { config->gridDimX, config->gridDimY, config->gridDimZ },
 		.block = { config->blockDimX, config->blockDimY, config->blockDimZ },
 		.dyn_shared = config->sharedMemBytes,
 	};
-	CUevent completion = NULL;
-	for (unsigned i = 0; i < config->numAttrs; i++) {
-		CUresult r = read_attribute(&config->attrs[i], &cfg, &completion);
-		if (r)
-			return r;
-	}
+	*completion = NULL;
+	CUresult r = CUDA_SUCCESS;
+	for (unsigned i = 0; i < config->numAttrs && !r; i++)
+		r = read_attribute(&config->attrs[i], cfg, completion);
+	return r;
+}
+
+CUresult soft_cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, void **params, void **extra)
+{
+	struct soft_config cfg;
+	CUevent completion;
+	CUresult r = soft_read_config(config, &cfg, &completion);
+	if (r)
+		return r;
 	struct soft_event *e = NULL;
 	if (completion) {
 		soft_lock();

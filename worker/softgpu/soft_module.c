@@ -473,10 +473,10 @@ static CUresult get_attribute(const struct soft_func *f, CUfunction_attribute a,
 		[CU_FUNC_ATTRIBUTE_CACHE_MODE_CA] = 0,
 		[CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES] = f->max_dynamic_shared,
 		[CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT] = f->carveout,
-		[CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET] = 0,
-		[CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH] = f->cluster[0],
-		[CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT] = f->cluster[1],
-		[CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH] = f->cluster[2],
+		[CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET] = k->explicit_cluster,
+		[CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH] = k->cluster[0] ? (int)k->cluster[0] : f->cluster[0],
+		[CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT] = k->cluster[0] ? (int)k->cluster[1] : f->cluster[1],
+		[CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH] = k->cluster[0] ? (int)k->cluster[2] : f->cluster[2],
 		[CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED] = f->nonportable_cluster,
 		[CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE] = f->cluster_policy,
 	};
@@ -502,7 +502,7 @@ static CUresult set_attribute(struct soft_func *f, CUfunction_attribute a, int v
 	case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH:
 	case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT:
 	case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH:
-		if (value < 0)
+		if (value < 0 || f->k->cluster[0])
 			return CUDA_ERROR_INVALID_VALUE;
 		f->cluster[a - CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH] = value;
 		return CUDA_SUCCESS;

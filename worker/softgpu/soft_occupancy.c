@@ -34,6 +34,57 @@ int soft_blocks_per_sm(const struct soft_func *f, uint32_t threads, uint64_t dyn
 	return (int)(by_shared < blocks ? by_shared : blocks);
 }
 
+/* --- clusters --- */
+
+enum { PORTABLE_CLUSTER = 8 };
+
+/* How many multiprocessors each graphics processing cluster of an H200 has: a thread-block cluster stays within one. */
+static const uint8_t gpc_sms[] = { 18, 18, 16, 16, 16, 16, 16, 16 };
+
+static uint32_t largest_cluster(const struct soft_func *f)
+{
+	uint32_t most = f->nonportable_cluster ? EXEC_CLUSTER_MAX : PORTABLE_CLUSTER, rank = f->k->max_cluster_rank;
+	return rank && rank < most ? rank : most;
+}
+
+/* The kernel's own size counts, then the attributes set on it, then the launch's; they must not contradict. */
+CUresult soft_cluster_size(const struct soft_func *f, struct soft_config *cfg)
+{
+	uint64_t blocks = 1;
+	for (int i = 0; i < 3; i++) {
+		uint32_t own = f->k->cluster[0] ? f->k->cluster[i] : (uint32_t)f->cluster[i];
+		if (own && cfg->cluster[i] && own != cfg->cluster[i])
+			return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+		if (own)
+			cfg->cluster[i] = own;
+	}
+	if (!cfg->cluster[0] && !cfg->cluster[1] && !cfg->cluster[2])
+		return f->k->explicit_cluster ? CUDA_ERROR_INVALID_CLUSTER_SIZE : CUDA_SUCCESS;
+	for (int i = 0; i < 3; i++) {
+		cfg->cluster[i] += !cfg->cluster[i];
+		blocks *= cfg->cluster[i] > EXEC_CLUSTER_MAX ? EXEC_CLUSTER_MAX + 1 : cfg->cluster[i];
+		if (cfg->grid[i] % cfg->cluster[i])
+			return CUDA_ERROR_INVALID_VALUE;
+	}
+	return blocks > largest_cluster(f) ? CUDA_ERROR_INVALID_CLUSTER_SIZE : CUDA_SUCCESS;
+}
+
+static int active_clusters(const struct soft_func *f, uint32_t threads, uint64_t dyn_shared, uint64_t blocks)
+{
+	uint64_t each = (uint64_t)soft_blocks_per_sm(f, threads, dyn_shared), n = 0;
+	for (size_t i = 0; i < sizeof gpc_sms; i++)
+		n += gpc_sms[i] * each / blocks;
+	return (int)n;
+}
+
+static uint64_t volume(const uint32_t d[3])
+{
+	uint64_t n = 1;
+	for (int i = 0; i < 3; i++)
+		n *= d[i] > 1 ? d[i] > 65536 ? 65536 : d[i] : 1;
+	return n;
+}
+
 static CUresult enter_func(CUfunction h, struct soft_func **f)
 {
 	struct soft_ctx *c;
@@ -116,4 +167,40 @@ CUresult soft_cuOccupancyMaxPotentialBlockSize(int *min_grid, int *block, CUfunc
 	size_t dyn_shared, int limit)
 {
 	return soft_cuOccupancyMaxPotentialBlockSizeWithFlags(min_grid, block, f, shared_of, dyn_shared, limit, 0);
+}
+
+/* Grid dimensions of 0 are allowed: these functions ask about the block and the cluster alone. */
+static CUresult cluster_query(CUfunction h, const CUlaunchConfig *config, bool sized, int *out)
+{
+	struct soft_func *f;
+	struct soft_config cfg;
+	CUevent event;
+	CUresult r = enter_func(h, &f);
+	if (r)
+		return r;
+	r = out ? soft_read_config(config, &cfg, &event) : CUDA_ERROR_INVALID_VALUE;
+	if (r)
+		return soft_leave(r);
+	uint32_t threads = (uint32_t)volume(cfg.block), largest = largest_cluster(f);
+	int fit = soft_blocks_per_sm(f, threads, cfg.dyn_shared);
+	if (!cfg.block[0] || !cfg.block[1] || !cfg.block[2] || threads > soft_func_max_threads(f))
+		return soft_leave(CUDA_ERROR_INVALID_VALUE);
+	if (sized) {
+		r = soft_cluster_size(f, &cfg);
+		if (!r)
+			*out = active_clusters(f, threads, cfg.dyn_shared, volume(cfg.cluster));
+		return soft_leave(r);
+	}
+	*out = fit ? (int)largest : 0;
+	return soft_leave(CUDA_SUCCESS);
+}
+
+CUresult soft_cuOccupancyMaxActiveClusters(int *clusters, CUfunction f, const CUlaunchConfig *config)
+{
+	return cluster_query(f, config, true, clusters);
+}
+
+CUresult soft_cuOccupancyMaxPotentialClusterSize(int *size, CUfunction f, const CUlaunchConfig *config)
+{
+	return cluster_query(f, config, false, size);
 }
