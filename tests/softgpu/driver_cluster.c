@@ -38,8 +38,14 @@ static void begin(void)
 static CUresult go(CUfunction f, unsigned grid, unsigned x, unsigned y)
 {
 	CUlaunchAttribute a = { .id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION, .value.clusterDim = { x, y, 1 } };
-	CUlaunchConfig c = { .gridDimX = grid, .gridDimY = 1, .gridDimZ = 1, .blockDimX = 32, .blockDimY = 1, .blockDimZ = 1,
-		.attrs = &a, .numAttrs = x != 0 };
+	CUlaunchConfig c = { .gridDimX = grid,
+			     .gridDimY = 1,
+			     .gridDimZ = 1,
+			     .blockDimX = 32,
+			     .blockDimY = 1,
+			     .blockDimZ = 1,
+			     .attrs = &a,
+			     .numAttrs = x != 0 };
 	void *params[] = { &out };
 	return cuLaunchKernelEx(&c, f, params, NULL);
 }
@@ -104,8 +110,14 @@ static void occupancy(void)
 	int n, size;
 	begin();
 	CUlaunchAttribute a = { .id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION, .value.clusterDim = { 2, 1, 1 } };
-	CUlaunchConfig c = { .gridDimX = 64, .gridDimY = 1, .gridDimZ = 1, .blockDimX = 1024, .blockDimY = 1, .blockDimZ = 1,
-		.attrs = &a, .numAttrs = 1 };
+	CUlaunchConfig c = { .gridDimX = 64,
+			     .gridDimY = 1,
+			     .gridDimZ = 1,
+			     .blockDimX = 1024,
+			     .blockDimY = 1,
+			     .blockDimZ = 1,
+			     .attrs = &a,
+			     .numAttrs = 1 };
 	CUfunction f = kernel("any");
 	OK(cuOccupancyMaxActiveClusters(&n, f, &c));
 	EXPECT(n >= 32 && n <= 132);

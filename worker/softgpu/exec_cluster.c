@@ -36,15 +36,18 @@ uint64_t cluster_at(struct warp *w, const struct op *o, uint32_t lane, uint64_t 
 	uint64_t off = a % WINDOW_SIZE, top = a / WINDOW_SIZE;
 	if (top) {
 		if (top > c->cluster->n)
-			exec_raise(w, o, lane, CUDA_ERROR_ILLEGAL_ADDRESS, a, "no block of the cluster has address 0x%llx",
-				(unsigned long long)a);
+			exec_raise(w, o, lane, CUDA_ERROR_ILLEGAL_ADDRESS, a,
+				   "no block of the cluster has address 0x%llx", (unsigned long long)a);
 		c = c->cluster->cta[top - 1];
 		if (!c->live)
-			exec_raise(w, o, lane, CUDA_ERROR_LAUNCH_FAILED, a, "block %u of the cluster has ended", c->rank);
+			exec_raise(w, o, lane, CUDA_ERROR_LAUNCH_FAILED, a, "block %u of the cluster has ended",
+				   c->rank);
 	}
 	if (off > c->shared_size || len > c->shared_size - off)
-		exec_raise(w, o, lane, CUDA_ERROR_ILLEGAL_ADDRESS, a, "access of %llu bytes at shared::cluster 0x%llx, out "
-			"of range", (unsigned long long)len, (unsigned long long)a);
+		exec_raise(w, o, lane, CUDA_ERROR_ILLEGAL_ADDRESS, a,
+			   "access of %llu bytes at shared::cluster 0x%llx, out "
+			   "of range",
+			   (unsigned long long)len, (unsigned long long)a);
 	return (uint64_t)(uintptr_t)c->shared + off;
 }
 
