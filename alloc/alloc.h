@@ -73,6 +73,8 @@ struct window_stats { uint64_t device_bytes, host_bytes, extent; };
 /* Reserves window number `k`, its sink and first host chunk. CUresult. *host_fd: memfd of the first host chunk (owned
  * by the window), sealed against resizing. */
 int window_open(const struct ag_driver *d, unsigned k, struct window **out, int *host_fd);
+/* Gives all device memory back; only window_close() may follow. The session's work must be over. */
+void window_empty(struct window *w);
 void window_close(struct window *w);                 /* unmaps and frees everything; the session's work must be over */
 uint64_t window_base(const struct window *w);
 uint64_t window_extent(const struct window *w);

@@ -350,13 +350,28 @@ int window_open(const struct ag_driver *d, unsigned k, struct window **out, int 
 	return 0;
 }
 
-void window_close(struct window *w)
+void window_empty(struct window *w)
 {
-	drop_from(w, 0);
+	for (size_t i = w->npiece; i-- > 0;) {
+		struct piece p = w->piece[i];
+		if (p.host)
+			continue;
+		if (clear(w, p.addr, p.addr + p.bytes) || prim_unreserve(&w->prim, p.addr, p.bytes))
+			w->broken = true;
+		piece_erase(w, i);
+	}
 	if (w->sink_small)
 		prim_release(&w->prim, w->sink_small);
 	if (w->sink)
 		prim_release(&w->prim, w->sink);
+	w->sink_small = w->sink = 0;
+	w->ncover = 0;
+}
+
+void window_close(struct window *w)
+{
+	window_empty(w);
+	drop_from(w, 0);
 	prim_close(&w->prim);
 	free(w->piece);
 	free(w->map);

@@ -51,6 +51,9 @@ static CUresult make_context(struct worker *w)
 	int least = 0, greatest = 0, memops = 0, major = 0, minor = 0;
 	CUresult r = d->cuDeviceGet(&w->dev, 0);
 
+	/* Room for local memory once made is kept: making it waits for all kernels (quiet.h). */
+	if (!r)
+		r = d->cuDevicePrimaryCtxSetFlags_v2(w->dev, CU_CTX_SCHED_AUTO | CU_CTX_LMEM_RESIZE_TO_MAX);
 	if (!r)
 		r = d->cuDevicePrimaryCtxRetain(&w->ctx, w->dev);
 	if (!r)
@@ -74,16 +77,35 @@ static CUresult make_context(struct worker *w)
 	return r;
 }
 
+/* Managed memory that prefers the device: kernels poll it there. Where the host may not touch such memory while kernels
+ * run, pinned memory does, which kernels poll across the bus. */
+static CUresult make_kill_words(struct worker *w)
+{
+	const struct ag_driver *d = w->d;
+	const CUmemLocation here = { .type = CU_MEM_LOCATION_TYPE_DEVICE, .id = w->dev };
+	size_t bytes = (size_t)AG_WINDOW_COUNT * KILL_STRIDE;
+	int concurrent = 0;
+	void *p = NULL;
+	CUresult r = d->cuDeviceGetAttribute(&concurrent, CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS, w->dev);
+
+	if (!r && !concurrent) {
+		r = d->cuMemHostAlloc(&p, bytes, CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP);
+		w->kill = (CUdeviceptr)(uintptr_t)p;
+	} else if (!r) {
+		r = d->cuMemAllocManaged(&w->kill, bytes, CU_MEM_ATTACH_GLOBAL);
+		if (!r)
+			r = d->cuMemAdvise_v2(w->kill, bytes, CU_MEM_ADVISE_SET_PREFERRED_LOCATION, here);
+		w->kill_managed = true;
+	}
+	return r;
+}
+
 static CUresult make_shared(struct worker *w)
 {
 	const struct ag_driver *d = w->d;
 	void *p = NULL;
-	CUresult r = d->cuMemAlloc_v2(&w->kill, AG_WINDOW_COUNT * KILL_STRIDE);
+	CUresult r = make_kill_words(w);
 
-	if (!r)
-		r = d->cuMemsetD8Async(w->kill, 0, AG_WINDOW_COUNT * KILL_STRIDE, w->control);
-	if (!r)
-		r = d->cuStreamSynchronize(w->control);
 	if (!r)
 		r = d->cuMemHostAlloc(&p, AG_WINDOW_COUNT * RECORDS_STRIDE,
 		                      CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP);
@@ -138,7 +160,10 @@ void driver_close(struct worker *w)
 		return;
 	textures_close(w);
 	w->d->cuStreamDestroy_v2(w->control);
-	w->d->cuMemFree_v2(w->kill);
+	if (w->kill_managed)
+		w->d->cuMemFree_v2(w->kill);
+	else
+		w->d->cuMemFreeHost((void *)(uintptr_t)w->kill);
 	w->d->cuMemFreeHost(w->records);
 	w->d->cuDevicePrimaryCtxRelease_v2(w->dev);
 }

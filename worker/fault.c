@@ -41,9 +41,23 @@ static const struct guard_record *first_record(const struct session *s)
 	return NULL;
 }
 
+static void enter_faulted(struct session *s, CUresult why)
+{
+	s->fault = why;
+	s->state = AG_S_FAULTED;
+	s->faults++;
+}
+
 void fault_poll(struct session *s)
 {
-	if (s->state == AG_S_FAULTED || !s->records || count(s) == 0)
+	if (s->state == AG_S_FAULTED || !s->records)
+		return;
+	if (s->overdue) {
+		enter_faulted(s, CUDA_ERROR_LAUNCH_TIMEOUT);
+		session_log(s, "its kernels ran for %u ms while others waited for them: ended", s->w->quiet.limit_ms);
+		return;
+	}
+	if (count(s) == 0)
 		return;
 	const struct guard_record *r = first_record(s);
 	if (!r)
@@ -51,9 +65,7 @@ void fault_poll(struct session *s)
 	char kernel[128];
 	if (!fault_kernel_name(s, r->module, r->kernel, kernel, sizeof kernel))
 		memcpy(kernel, "?", 2);
-	s->fault = fault_code(r->kind);
-	s->state = AG_S_FAULTED;
-	s->faults++;
+	enter_faulted(s, fault_code(r->kind));
 	session_log(s, "fault in kernel %s, PTX line %u: %s 0x%llx, block (%u,%u,%u) thread (%u,%u,%u)", kernel,
 	            r->line, kind_name(r->kind), (unsigned long long)r->addr, r->ctaid[0], r->ctaid[1], r->ctaid[2],
 	            r->tid[0], r->tid[1], r->tid[2]);
@@ -69,11 +81,13 @@ CUresult invoke_fault(struct session *s, const struct msg_fault *m, const void *
                       struct rep_fault *rep, struct ag_out *out)
 {
 	(void)m, (void)tail, (void)ntail, (void)out;
-	const struct guard_record *r = s->state == AG_S_FAULTED ? first_record(s) : NULL;
+	const struct guard_record *r = first_record(s);
 
-	if (!r)
+	if (s->state != AG_S_FAULTED)
 		return CUDA_SUCCESS;
 	rep->result = s->fault;
+	if (s->overdue || !r)
+		return CUDA_SUCCESS;
 	rep->kind = r->kind;
 	rep->line = r->line;
 	rep->addr = r->addr;

@@ -17,7 +17,7 @@ bool graph_pins(const struct session *s)
 }
 
 /* Which streams capture is the driver's word: waiting for a captured event draws a stream in, the capture's end lets it
- * go. */
+ * go. Under the quiet lock. */
 void graph_refresh(struct session *s)
 {
 	s->st.captures = 0;
@@ -72,6 +72,7 @@ CUresult invoke_capture_begin(struct session *s, const struct msg_capture_begin 
 	r = stream_note_work(s, st);
 	if (r)
 		return r;
+	quiet_streams_lock(s);
 	if (m->graph)
 		r = s->d->cuStreamBeginCaptureToGraph(st->real, session_get(s, AG_K_GRAPH, m->graph),
 		                                      m->ndeps ? deps : NULL, NULL, m->ndeps,
@@ -80,6 +81,7 @@ CUresult invoke_capture_begin(struct session *s, const struct msg_capture_begin 
 		r = s->d->cuStreamBeginCapture_v2(st->real, CU_STREAM_CAPTURE_MODE_RELAXED);
 	if (!r)
 		graph_refresh(s);
+	quiet_streams_unlock(s);
 	return r;
 }
 
@@ -118,9 +120,10 @@ CUresult invoke_capture_end(struct session *s, const struct msg_capture_end *m, 
 	CUgraphNode node = NULL;
 	CUgraph graph = NULL;
 	CUresult r = m->node ? last_node(s, st, &node) : CUDA_SUCCESS;
+	quiet_streams_lock(s);
 	CUresult end = s->d->cuStreamEndCapture(st->real, &graph);
-
 	graph_refresh(s);
+	quiet_streams_unlock(s);
 	r = r ? r : end;
 	rep->graph = graph ? session_find(s, AG_K_GRAPH, graph) : 0;
 	if (graph && !rep->graph) {

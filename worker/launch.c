@@ -123,6 +123,8 @@ CUresult invoke_launch(struct session *s, const struct msg_launch *q, const void
 	void **block = n ? extra : NULL;
 	uint32_t shared = shared_bytes(v, k, q->shared);
 	CUfunction f = v->fn[q->kernel];
+	if (v->no_room[q->kernel])
+		return CUDA_ERROR_OUT_OF_MEMORY;
 	if (q->flags || q->cluster[0])
 		r = launch_ex(s, f, q, shared, st->real, block);
 	else

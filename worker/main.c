@@ -43,6 +43,8 @@
 #define HEALTH_MS 100          /* how often an idle worker looks whether its context lives */
 #define PRIVATE_START_MS 60000 /* a private worker that nobody connects to ends */
 #define STOP_MS 20000
+#define KERNEL_LIMIT 30  /* seconds, of a daemon; the processes of a private worker's tree wait for each other */
+#define LIMIT_MAX 86400
 
 struct worker the_worker;
 
@@ -108,6 +110,7 @@ static void hang_up(struct worker *w, int sock)
 		if (s->serving && s->sock == sock) {
 			s->polled = false;
 			s->hangup = 1;
+			session_kill(s); /* its thread may be waiting for them */
 			ring_wake(s->shm);
 		}
 	}
@@ -226,12 +229,14 @@ struct options {
 	const char *socket, *group, *device;
 	int listen_fd;
 	bool private_mode, unguarded;
+	long kernel_limit; /* seconds, -1: not given */
 };
 
 static int usage(void)
 {
-	fputs("usage: agileos worker [--socket PATH] [--group NAME] [--device gpu|soft|auto] [--unguarded]   serve "
-	      "clients\n"
+	fputs("usage: agileos worker [--socket PATH] [--group NAME] [--device gpu|soft|auto] [--unguarded]\n"
+	      "                      [--kernel-limit SECONDS]   serve clients; a kernel that others wait for may run that "
+	      "long (30; 0: for ever)\n"
 	      "       agileos status [--socket PATH]            what a worker is doing\n"
 	      "       agileos run [--] COMMAND ...              run a dynamically linked CUDA program on AgileOS\n"
 	      "       agileos guard IN.ptx -o OUT.ptx           rewrite; agileos guard --verify OUT.ptx: judge\n"
@@ -240,11 +245,20 @@ static int usage(void)
 	return 2;
 }
 
+static bool seconds(const char *text, long *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtol(text, &end, 10);
+	return !errno && end != text && !*end && *out >= 0 && *out <= LIMIT_MAX;
+}
+
 static bool parse_options(int argc, char **argv, struct options *o)
 {
 	const char *env = getenv("AGILEOS_DEVICE");
 
-	*o = (struct options){ .device = env && *env ? env : "auto", .listen_fd = -1 };
+	*o = (struct options){ .device = env && *env ? env : "auto", .listen_fd = -1, .kernel_limit = -1 };
 	for (int i = 1; i < argc; i++) {
 		const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
 		if (!strcmp(a, "--private"))
@@ -259,6 +273,8 @@ static bool parse_options(int argc, char **argv, struct options *o)
 			o->group = argv[++i];
 		else if (!strcmp(a, "--device"))
 			o->device = argv[++i];
+		else if (!strcmp(a, "--kernel-limit") && seconds(v, &o->kernel_limit))
+			i++;
 		else if (!strcmp(a, "--listen-fd"))
 			o->listen_fd = atoi(argv[++i]);
 		else
@@ -347,6 +363,10 @@ int worker_main(int argc, char **argv)
 	w->uid = geteuid();
 	w->private_mode = o.private_mode;
 	w->unguarded = o.unguarded;
+	if (o.kernel_limit < 0)
+		o.kernel_limit = o.private_mode ? 0 : KERNEL_LIMIT;
+	if (quiet_open(w, (uint32_t)o.kernel_limit * 1000))
+		return 1;
 	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (w->wake_fd < 0 || !find_group(w, o.group) || !open_socket(w, &o))
 		return 1;

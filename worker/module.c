@@ -27,13 +27,17 @@ struct module *module_find(const struct session *s, ag_id id)
 
 const struct prepared *module_prepared(const struct module *m) { return m->v[0].p ? m->v[0].p : m->v[1].p; }
 
+/* What the driver holds of it stays when there is no quiet moment any more; nothing refers to it. */
 static void variant_free(struct session *s, struct variant *v)
 {
-	if (v->own_bank && v->bank)
-		s->d->cuMemFree_v2(v->bank);
-	if (v->mod)
+	if (v->mod && quiet_enter(s, true) == CUDA_SUCCESS) {
+		if (v->own_bank && v->bank)
+			s->d->cuMemFree_v2(v->bank);
 		s->d->cuModuleUnload(v->mod);
+		quiet_leave(s);
+	}
 	free(v->fn);
+	free(v->no_room);
 	prepared_put(v->p);
 	memset(v, 0, sizeof *v);
 }
@@ -107,14 +111,23 @@ static CUresult load_functions(struct session *s, struct variant *v)
 	uint32_t n = v->p->result.nkernels;
 
 	v->fn = calloc(n + 1, sizeof *v->fn);
-	if (!v->fn)
+	v->no_room = calloc(n + 1, sizeof *v->no_room);
+	if (!v->fn || !v->no_room)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	for (uint32_t i = 0; i < n; i++) {
 		char name[24];
 		snprintf(name, sizeof name, "k%u", v->p->result.kernels[i].index);
+		int local = 0;
 		CUresult r = s->d->cuModuleGetFunction(&v->fn[i], v->mod, name);
+		if (!r)
+			r = s->d->cuFuncGetAttribute(&local, CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, v->fn[i]);
 		if (r)
 			return r;
+		if (local > 0 && quiet_stack(s, (size_t)local)) {
+			session_log(s, "kernel %s needs %d bytes of local memory a thread: too much to be launched",
+			            v->p->result.kernels[i].name, local);
+			v->no_room[i] = true;
+		}
 	}
 	return CUDA_SUCCESS;
 }
@@ -149,13 +162,17 @@ static CUresult variant_make(struct session *s, struct module *m, bool wide)
 		session_log(s, "module refused: %s", why);
 		return CUDA_ERROR_INVALID_PTX;
 	}
-	CUresult r = s->d->cuModuleLoadData(&v->mod, v->p->code);
+	CUresult r = quiet_enter(s, false);
+	if (r)
+		return r;
+	r = s->d->cuModuleLoadData(&v->mod, v->p->code);
 	if (!r)
 		r = load_functions(s, v);
 	if (!r)
 		r = load_symbols(s, v);
 	for (const struct func_attr *a = m->attrs; a && !r; a = a->next)
 		r = s->d->cuFuncSetAttribute(v->fn[a->kernel], a->attr, a->value);
+	quiet_leave(s);
 	if (r) {
 		session_log(s, "the driver does not load a guarded module: error %d", (int)r);
 		variant_free(s, v);

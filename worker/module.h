@@ -15,6 +15,7 @@ struct variant {
 	struct prepared *p;
 	CUmodule mod;
 	CUfunction *fn;         /* by position in result.kernels */
+	bool *no_room;          /* the same: its local memory is more than the device has for it */
 	CUdeviceptr desc, bank; /* ag_desc, ag_const (0: none) */
 	bool own_bank;          /* bank is an allocation of ours, not the module's */
 	uint64_t extent;        /* what the descriptor says */

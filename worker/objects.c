@@ -102,8 +102,10 @@ static CUresult drained(struct session *s)
 	return streams_drain(s, UINT32_MAX) ? CUDA_SUCCESS : CUDA_ERROR_CONTEXT_IS_DESTROYED;
 }
 
-/* A graph's copies name arrays by the driver's handle: one that went would leave them its memory, whosever that is by
- * then. */
+/* Arrays that the program has destroyed go at the next quiet moment (quiet.h), and none while a graph's copies may name
+ * them by the driver's handle: one that went would leave them its memory, whosever that is by then. */
+#define KEPT_MAX 8 /* with more of them a quiet moment is waited for */
+
 struct kept_array {
 	struct kept_array *next;
 	CUarray real;
@@ -111,7 +113,13 @@ struct kept_array {
 
 void arrays_sweep(struct session *s)
 {
-	if (!s->arrays || graph_pins(s) || !streams_drain(s, 0))
+	unsigned n = 0;
+
+	for (const struct kept_array *k = s->arrays; k; k = k->next)
+		n++;
+	if (!n || graph_pins(s))
+		return;
+	if (n > KEPT_MAX ? quiet_enter(s, false) != CUDA_SUCCESS : !quiet_try(s))
 		return;
 	while (s->arrays) {
 		struct kept_array *k = s->arrays;
@@ -119,6 +127,7 @@ void arrays_sweep(struct session *s)
 		s->d->cuArrayDestroy(k->real);
 		free(k);
 	}
+	quiet_leave(s);
 }
 
 static CUresult keep_array(struct session *s, CUarray real)
@@ -139,8 +148,9 @@ CUresult object_array_unused(struct session *s, CUarray real, struct ag_out *out
 		session_log(s, "an array is destroyed before the texture or surface object that reads it: refused");
 		return CUDA_ERROR_ARRAY_IS_MAPPED;
 	}
+	CUresult r = keep_array(s, real);
 	arrays_sweep(s);
-	return graph_pins(s) ? keep_array(s, real) : drained(s);
+	return r;
 }
 
 CUresult object_texture_gone(struct session *s, CUtexObject real, struct ag_out *out)

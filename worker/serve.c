@@ -40,8 +40,14 @@ CUresult serve_act(struct session *s, const struct permit *p, const uint8_t *msg
 
 	if (r)
 		return r;
+	bool submits = p->stream_off >= 0;
+	if (submits && !quiet_submit(s))
+		return CUDA_ERROR_NOT_READY;
 	r = p->invoke(s, msg, tail, h->tail, rep, out);
-	if (context_error(r))
+	if (submits)
+		quiet_submitted(s);
+	/* Such a code may also be this session's own, of a fault that held-back messages met: the driver knows. */
+	if (context_error(r) && context_error(s->d->cuStreamQuery(s->w->control)))
 		context_died(s->w, r);
 	return r;
 }

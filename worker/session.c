@@ -128,11 +128,13 @@ static int take_window_number(struct worker *w, uint64_t tried)
 	return k;
 }
 
-static void return_window_number(struct worker *w, unsigned k)
+/* Another session may have the number, and its kill word, from now on. */
+static void return_window_number(struct session *s, unsigned k)
 {
-	pthread_mutex_lock(&w->lock);
-	w->windows &= ~(1ull << k);
-	pthread_mutex_unlock(&w->lock);
+	pthread_mutex_lock(&s->w->lock);
+	s->kill = 0;
+	s->w->windows &= ~(1ull << k);
+	pthread_mutex_unlock(&s->w->lock);
 }
 
 static bool make_segment(struct session *s)
@@ -217,7 +219,7 @@ static bool agree_on_window(struct session *s)
 		int r = window_open(s->d, (unsigned)k, &s->win, &fd);
 		if (r) {
 			s->win = NULL;
-			return_window_number(s->w, (unsigned)k);
+			return_window_number(s, (unsigned)k);
 			if (r == CUDA_ERROR_OUT_OF_MEMORY && offer + 1 < OFFERS)
 				continue;
 			session_log(s, "no window: error %d", r);
@@ -232,7 +234,7 @@ static bool agree_on_window(struct session *s)
 			return true;
 		window_close(s->win);
 		s->win = NULL;
-		return_window_number(s->w, (unsigned)k);
+		return_window_number(s, (unsigned)k);
 	}
 	refuse(s->sock, CUDA_ERROR_OUT_OF_MEMORY, "no address range suits this client");
 	return false;
@@ -260,8 +262,10 @@ static void serve(struct session *s)
 			session_ended(s, CUDA_ERROR_UNKNOWN);
 			return;
 		case RING_EMPTY:
-			if (!ring_wait(&s->ring, 200, &s->hangup))
+			if (!ring_wait(&s->ring, 200, &s->hangup)) {
 				fault_poll(s);
+				arrays_sweep(s);
+			}
 		}
 	}
 }
@@ -296,14 +300,36 @@ static void destroy_objects(struct session *s)
 	}
 }
 
-/* Tells the session's kernels to end. The worker's own stream has a priority no client has: it does not queue behind
- * their work. */
-static void kill_work(struct session *s)
+void session_kill(struct session *s)
 {
-	CUresult r = s->d->cuStreamWriteValue32_v2(s->w->control, s->kill, 1, 0);
+	if (s->kill)
+		__atomic_store_n((uint32_t *)(uintptr_t)s->kill, 1, __ATOMIC_SEQ_CST);
+}
 
-	if (r && !context_error(r))
-		session_log(s, "cannot set the kill flag: error %d", (int)r);
+/* Its own thread finds `overdue` (fault.c); its client, which may only wait for the GPU, the fault word. */
+void session_overdue(struct session *s)
+{
+	s->overdue = true;
+	__atomic_store_n((uint32_t *)(uintptr_t)(s->host + AG_HOST_FAULT_OFF), 1, __ATOMIC_RELEASE);
+	session_kill(s);
+}
+
+/* In a quiet moment, with no work of its own left. */
+static void release(struct session *s)
+{
+	if (s->records) {
+		services_detach(s);
+		destroy_objects(s);
+		modules_free(s);
+		quiet_part(s, false);
+		streams_close(s);
+	}
+	for (unsigned k = 0; k < AG_K_COUNT; k++)
+		table_clear(&s->table[k]);
+	arrays_sweep(s);
+	window_close(s->win);
+	quiet_leave(s);
+	return_window_number(s, s->k);
 }
 
 void session_teardown(struct session *s)
@@ -312,7 +338,7 @@ void session_teardown(struct session *s)
 	bool idle = true;
 	if (s->win && s->records) {
 		if (!streams_drain(s, 0)) {
-			kill_work(s);
+			session_kill(s);
 			idle = streams_drain(s, END_MS);
 		}
 		fault_poll(s);
@@ -320,20 +346,12 @@ void session_teardown(struct session *s)
 	}
 	if (!idle)
 		session_log(s, "its work does not end; its window stays closed off");
-	if (idle && s->records) {
-		services_detach(s);
-		destroy_objects(s);
-		modules_free(s);
-		streams_close(s);
-	}
-	for (unsigned k = 0; k < AG_K_COUNT; k++)
-		table_clear(&s->table[k]);
-	if (idle)
-		arrays_sweep(s);
-	if (s->win && idle) {
-		window_close(s->win);
-		return_window_number(s->w, s->k);
-	}
+	if (idle && s->win)
+		window_empty(s->win); /* others need the memory, and what follows waits for everyone's kernels */
+	if (idle && s->win && quiet_enter(s, true) == CUDA_SUCCESS)
+		release(s);
+	else
+		quiet_part(s, !idle);
 	s->win = NULL;
 }
 
@@ -370,17 +388,30 @@ static void list_remove(struct session *s)
 		worker_log("cannot wake the main thread");
 }
 
+/* A zero where its kernels look, on the device. */
+static CUresult kill_word(struct session *s)
+{
+	const CUmemLocation device = { .type = CU_MEM_LOCATION_TYPE_DEVICE, .id = s->w->dev };
+	CUdeviceptr at = s->w->kill + (CUdeviceptr)s->k * KILL_STRIDE;
+
+	__atomic_store_n((uint32_t *)(uintptr_t)at, 0, __ATOMIC_SEQ_CST);
+	s->kill = at;
+	return s->w->kill_managed ? s->d->cuMemPrefetchAsync_v2(at, KILL_STRIDE, device, 0, s->w->control)
+	                          : CUDA_SUCCESS;
+}
+
 /* Everything the session needs besides its window. */
 static bool prepare(struct session *s)
 {
 	s->records = (struct guard_records *)(s->w->records + (size_t)s->k * RECORDS_STRIDE);
 	memset(s->records, 0, sizeof *s->records);
-	s->kill = s->w->kill + (CUdeviceptr)s->k * KILL_STRIDE;
-	CUresult r = s->d->cuStreamWriteValue32_v2(s->w->control, s->kill, 0, 0);
+	CUresult r = kill_word(s);
 	if (!r)
-		r = textures_attach(s); /* waits for the flag too */
+		r = textures_attach(s); /* waits for the word too */
 	if (!r)
 		r = streams_open(s);
+	if (!r)
+		quiet_join(s);
 	if (r) {
 		session_log(s, "cannot start: error %d", (int)r);
 		session_ended(s, r);

@@ -1,8 +1,8 @@
 /* session.h - inside the worker: the process, its sessions, and what belongs to each.
  *
  * struct worker is the process's one.  A struct session belongs to its thread; other threads read only the fields
- * marked "shared" and the atomics.  Lock order: there is one lock, worker.lock, for the list of sessions and the
- * windows' numbers; nobody holds it while calling the driver.
+ * marked "shared" and the atomics.  Lock order: quiet.lock (who has which streams; held over queries of them, which
+ * never wait), then worker.lock (the list of sessions, the windows' numbers; nobody calls the driver with it).
  */
 #ifndef AG_WORKER_SESSION_H
 #define AG_WORKER_SESSION_H
@@ -13,6 +13,7 @@
 #include <time.h>
 #include "worker.h"
 #include "driver.h"
+#include "quiet.h"
 #include "alloc/alloc.h"
 #include "guard/guard.h"
 
@@ -120,6 +121,7 @@ CUresult stream_note_work(struct session *s, struct stream *st);
 /* Waits on the host until none of the session's streams has work. false: not within ms (UINT_MAX: for ever, or until
  * the session ends). */
 bool streams_drain(struct session *s, unsigned ms);
+bool streams_idle(struct session *s); /* right now; another thread may ask, under the quiet lock */
 void streams_reap(struct session *s); /* frees destroyed streams that have become idle */
 void event_free(struct session *s, struct event *e);
 struct event *event_find(const struct session *s, ag_id id);
@@ -153,7 +155,11 @@ struct worker {
 	bool has_ptxas;
 	struct ag_device_info info;
 	CUstream control;     /* highest priority, the worker's own: kill flags */
-	CUdeviceptr kill;     /* KILL_STRIDE bytes per window number */
+	/* KILL_STRIDE bytes per window number, in managed memory that lives on the device: to end a session's kernels is
+	 * an ordinary store, which no lock of the driver's can hold up. */
+	CUdeviceptr kill;
+	bool kill_managed;
+	struct quiet quiet;
 	uint8_t *records;     /* pinned, RECORDS_STRIDE per window number */
 	CUdeviceptr gates;    /* u64 per service */
 	CUdeviceptr textures; /* TEXTURES handles per window number */
@@ -177,7 +183,7 @@ struct worker {
 };
 extern struct worker the_worker;
 
-#define KILL_STRIDE 256u
+#define KILL_STRIDE 65536u /* a page of its own: it moves when the host writes it */
 #define RECORDS_STRIDE 4096u
 #define TEXTURES 4096u /* textures and surfaces of a session together */
 
@@ -194,6 +200,12 @@ struct session {
 	bool polled;          /* the main thread watches sock */
 	_Atomic int hangup;   /* shared: the client is gone, or the worker is ending */
 	_Atomic bool serving; /* shared: shm may be woken */
+	/* quiet.c: it is putting work into streams (shared); did so before it asked for quiet; its kernels were ended for
+	 * others' sake (shared) */
+	_Atomic unsigned submitting;
+	bool stepped_out;
+	_Atomic bool overdue;
+	struct session *quiet_next;
 	struct ag_shm *shm;
 	size_t shm_bytes;
 	int shm_fd;
@@ -230,13 +242,16 @@ void session_run(struct worker *w, int sock);
 void session_teardown(struct session *s);            /* ends its work, then releases all it owned, in a fixed order */
 void session_ended(struct session *s, CUresult why); /* every call of the client returns this from now on */
 
+void session_kill(struct session *s); /* tells its kernels to end; any thread, as long as the session is listed */
+void session_overdue(struct session *s); /* does, for others' sake: any thread, under the quiet lock */
+
 /* serve.c: one private message. false: the session ends. */
 bool serve_message(struct session *s, const uint8_t *msg);
 /* check and invoke, for held-back messages too. */
 CUresult serve_act(struct session *s, const struct permit *p, const uint8_t *msg, void *rep, struct ag_out *out);
 
 /* graph.c, objects.c */
-void arrays_sweep(struct session *s);                     /* destroys kept arrays once no graph can name them */
+void arrays_sweep(struct session *s);                     /* destroys kept arrays, if this is a moment for it */
 void graph_refresh(struct session *s);                    /* which streams capture now */
 void graph_abandon(struct session *s, struct stream *st); /* ends its capture; what it made goes */
 bool graph_pins(const struct session *s); /* graphs may name modules and events: none of them goes now */

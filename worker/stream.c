@@ -39,18 +39,22 @@ static CUresult create_real(struct session *s, int priority, CUstream *out)
 
 static void link_stream(struct session *s, struct stream *st)
 {
+	quiet_streams_lock(s);
 	st->next = s->st.all;
 	s->st.all = st;
+	quiet_streams_unlock(s);
 }
 
 static void unlink_stream(struct session *s, struct stream *st)
 {
+	quiet_streams_lock(s);
 	for (struct stream **p = &s->st.all; *p; p = &(*p)->next) {
 		if (*p == st) {
 			*p = st->next;
-			return;
+			break;
 		}
 	}
+	quiet_streams_unlock(s);
 }
 
 CUresult streams_open(struct session *s)
@@ -176,9 +180,10 @@ static CUresult mark(struct session *s, struct stream *st)
 
 CUresult stream_note_work(struct session *s, struct stream *st)
 {
+	quiet_streams_lock(s);
 	CUresult r = st->capturing ? CUDA_SUCCESS : mark(s, st);
-
 	st->marked |= r == CUDA_SUCCESS;
+	quiet_streams_unlock(s);
 	return r;
 }
 
@@ -287,8 +292,13 @@ CUresult stream_join(struct session *s, CUstream *out)
 		*out = busy->real;
 		return CUDA_SUCCESS;
 	}
-	if (!s->st.join)
-		r = create_real(s, 0, &s->st.join);
+	if (!s->st.join) {
+		CUstream join = NULL;
+		r = create_real(s, 0, &join);
+		quiet_streams_lock(s);
+		s->st.join = join;
+		quiet_streams_unlock(s);
+	}
 	for (struct stream *st = s->st.all; st && !r; st = st->next) {
 		if (!st->active)
 			continue;
@@ -305,6 +315,15 @@ CUresult stream_join(struct session *s, CUstream *out)
 	return CUDA_SUCCESS;
 }
 
+bool streams_idle(struct session *s)
+{
+	bool all = !s->st.join || idle(s, s->d->cuStreamQuery(s->st.join));
+
+	for (struct stream *st = s->st.all; all && st; st = st->next)
+		all = stream_idle(s, st);
+	return all;
+}
+
 bool streams_drain(struct session *s, unsigned ms)
 {
 	struct timespec start, now, nap = { 0, 20000 };
@@ -312,10 +331,7 @@ bool streams_drain(struct session *s, unsigned ms)
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (;;) {
-		bool all = !s->st.join || idle(s, s->d->cuStreamQuery(s->st.join));
-		for (struct stream *st = s->st.all; all && st; st = st->next)
-			all = stream_idle(s, st);
-		if (all)
+		if (streams_idle(s))
 			return true;
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		int64_t past = (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000;
@@ -546,12 +562,17 @@ CUresult invoke_stream_wait(struct session *s, const struct msg_stream_wait *m, 
 
 	if (!r && e->captured && st->legacy) /* as natively; here the worker's own copies go that way */
 		r = CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
-	if (!r && s->st.captures)
+	bool captures = s->st.captures != 0;
+	if (!r && captures)
 		r = stream_note_work(s, st);
+	if (captures)
+		quiet_streams_lock(s); /* it may be capturing from here on */
 	if (!r)
 		r = s->d->cuStreamWaitEvent(st->real, e->real, m->flags);
-	if (!r && s->st.captures)
+	if (!r && captures)
 		graph_refresh(s);
+	if (captures)
+		quiet_streams_unlock(s);
 	return r;
 }
 
