@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# failure_test.sh - ends that nobody asked for: 200 clients killed under load while another computes; the worker
-# killed while clients wait;
-# a client that connects and says nothing or nonsense.  KILLS sets another number.
+# failure_test.sh - ends that nobody asked for: 200 clients killed under load while another computes (KILLS sets
+# another number); kernels without end; the worker killed while clients wait; a client that connects and says nothing or
+# nonsense.  FAILURE_DEVICE=gpu runs it on a GPU.
 set -u
 cd "$(dirname "$0")/../.."
 bin=build/bin/agileos
@@ -52,6 +52,39 @@ result "kills.memory_returns" \
 result "kills.worker_lives" "$(kill -0 $worker 2>/dev/null || echo "it is gone")"
 result "kills.windows_return" "$(grep -c 'closed off' "$dir/log" | sed 's/^0$//')"
 
+# Kernels without end, of clients that live: whoever needs a quiet moment gets one, once the limit has passed; with
+# SIGKILL at once. Nobody else notices, and `agileos status` answers throughout.
+stop() { kill -TERM $worker; wait $worker; worker=; }
+stop
+start --kernel-limit 2
+rm -f "$dir/stop"
+$load steady "$dir/stop" >"$dir/steady" 2>&1 &
+steady=$!
+for behind in 0 3000; do
+	$load hog $behind >"$dir/hog" 2>&1 &
+	hog=$!
+	for _ in $(seq 100); do grep -q hogging "$dir/hog" && break; sleep 0.05; done
+	sleep 0.5
+	result "hog$behind.status" "$(timeout 2 $bin status >/dev/null || echo "no answer")"
+	why=$(timeout 30 $load quick 2>&1)
+	result "hog$behind.others" "$([ $? = 0 ] || echo "a client beside it: $why")"
+	wait $hog
+	result "hog$behind.ended" "$(grep -q 'result=cudaErrorLaunchTimeout' "$dir/hog" || cat "$dir/hog")"
+	$load hog $behind >"$dir/hog" 2>&1 &
+	hog=$!
+	for _ in $(seq 100); do grep -q hogging "$dir/hog" && break; sleep 0.05; done
+	kill -9 $hog
+	wait $hog 2>/dev/null
+	why=$(timeout 1.5 $load quick 2>&1)
+	result "hog$behind.killed" "$([ $? = 0 ] || echo "a client after it: $why")"
+done
+$load held >"$dir/held" 2>&1
+result "held.fault" "$(grep -q 'result=cudaErrorIllegalAddress' "$dir/held" || cat "$dir/held")"
+touch "$dir/stop"
+wait $steady
+rc=$?
+result "hog.neighbour" "$([ $rc = 0 ] || echo "exit $rc: $(cat "$dir/steady")")"
+
 # Hostile connections: silence, and nonsense.
 python3 - "$AGILEOS_SOCKET" 2>/dev/null <<'PY' || true
 import os, socket, sys
@@ -95,6 +128,7 @@ why=
 result "sigterm" "$why"
 
 # The context itself dies, as only an unguarded kernel can make it: everyone is told at once, the worker ends.
+if [ "${FAILURE_DEVICE:-soft}" = soft ]; then
 start --unguarded
 rm -f "$dir/stop"
 $load steady "$dir/stop" >"$dir/steady" 2>&1 &
@@ -112,12 +146,13 @@ result "context_dies.poker" "$(grep -q IllegalAddress "$dir/poke" || cat "$dir/p
 result "context_dies.others" "$([ $rc = 3 ] || [ $rc = 4 ] || echo "exit $rc: $(cat "$dir/steady")")"
 result "context_dies.worker" "$([ $wrc = 1 ] || echo "exit $wrc")"
 result "context_dies.soon" "$([ $ms -le 2000 ] || echo "$ms ms")"
+fi
 
 # A private worker: starts by itself, ends with its client, leaves nothing; and dynamic programs by `agileos run`.
 unset AGILEOS_SOCKET XDG_RUNTIME_DIR
 export TMPDIR="$dir/private"
 mkdir "$TMPDIR"
-AGILEOS_DEVICE=soft $bin run -- $load poke >"$dir/poke" 2>&1
+AGILEOS_DEVICE=${FAILURE_DEVICE:-soft} $bin run -- $load poke >"$dir/poke" 2>&1
 result "private.guarded" "$(grep -q IllegalAddress "$dir/poke" || cat "$dir/poke")"
 for _ in $(seq 60); do [ -z "$(ls "$TMPDIR")" ] && break; sleep 0.05; done
 result "private.leaves_nothing" "$(ls "$TMPDIR")"

@@ -2,7 +2,9 @@
  *   load steady STOP   computes and checks until the file STOP exists; prints rounds, wrong results, and how free
  * memory changed load victim SEED   keeps the worker busy in every way until it is killed: streams, events, copies,
  * memory, endless kernels load wait          launches work and waits; prints what the wait returned and how long
- * after its line "waiting" that was */
+ * after its line "waiting" that was
+ *   load poke          one write to memory that is not its own; load held: the same while other work is held back
+ *   load hog N         a kernel without end and N launches behind it; load quick: one kernel, and how long that took */
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -111,11 +113,59 @@ static int wait()
 	return e == cudaSuccess;
 }
 
+/* A kernel without end, and `behind` launches queued behind it. */
+static int hog(int behind)
+{
+	unsigned *d;
+	cudaStream_t st;
+	if (cudaMalloc(&d, 4096) || cudaMemset(d, 0, 4096) || cudaDeviceSynchronize()) return 2;
+	cudaStreamCreateWithFlags(&st, cudaStreamNonBlocking);
+	endless<<<1, 32, 0, st>>>(d);
+	puts("hogging");
+	fflush(stdout);
+	for (int i = 0; i < behind; i++) mix<<<1, 32, 0, st>>>(d, 32, i);
+	cudaError_t e = cudaStreamSynchronize(st);
+	printf("hog result=%s\n", cudaGetErrorName(e));
+	return 0;
+}
+
+static int quick()
+{
+	double t = seconds();
+	unsigned *d, h = 7;
+	if (cudaMalloc(&d, 4096) || cudaMemset(d, 0, 4096)) return 2;
+	mix<<<1, 1>>>(d, 1, 5);
+	cudaError_t e = cudaMemcpy(&h, d, sizeof h, cudaMemcpyDeviceToHost);
+	printf("quick result=%s,%u seconds=%.1f\n", cudaGetErrorName(e), h, seconds() - t);
+	return e != cudaSuccess || h != 5;
+}
+
+static void slow(void *) { usleep(300000); }
+
+/* Faults in one stream while work of another is held back by a host function: what was held back meets the fault. */
+static int held()
+{
+	unsigned *d;
+	cudaStream_t a, b;
+	if (cudaMalloc(&d, 4096) || cudaDeviceSynchronize()) return 2;
+	cudaStreamCreateWithFlags(&a, cudaStreamNonBlocking);
+	cudaStreamCreateWithFlags(&b, cudaStreamNonBlocking);
+	cudaLaunchHostFunc(a, slow, nullptr);
+	for (int i = 0; i < 8; i++) mix<<<1, 32, 0, a>>>(d, 32, i);
+	write<<<1, 1, 0, b>>>((unsigned *)0x7000000010ull);
+	usleep(600000);
+	printf("held result=%s\n", cudaGetErrorName(cudaDeviceSynchronize()));
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[1], "steady")) return steady(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "victim")) return victim(atoi(argv[2]));
 	if (argc == 2 && !strcmp(argv[1], "wait")) return wait();
 	if (argc == 2 && !strcmp(argv[1], "poke")) return poke();
+	if (argc == 3 && !strcmp(argv[1], "hog")) return hog(atoi(argv[2]));
+	if (argc == 2 && !strcmp(argv[1], "quick")) return quick();
+	if (argc == 2 && !strcmp(argv[1], "held")) return held();
 	return 2;
 }
