@@ -235,8 +235,8 @@ struct options {
 static int usage(void)
 {
 	fputs("usage: agileos worker [--socket PATH] [--group NAME] [--device gpu|soft|auto] [--unguarded]\n"
-	      "                      [--kernel-limit SECONDS]   serve clients; a kernel that others wait for may run that "
-	      "long (30; 0: for ever)\n"
+	      "                      [--kernel-limit SECONDS]  serve clients; a kernel that others wait for may run\n"
+	      "                                                so long (30; 0: for ever)\n"
 	      "       agileos status [--socket PATH]            what a worker is doing\n"
 	      "       agileos run [--] COMMAND ...              run a dynamically linked CUDA program on AgileOS\n"
 	      "       agileos guard IN.ptx -o OUT.ptx           rewrite; agileos guard --verify OUT.ptx: judge\n"

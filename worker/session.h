@@ -155,8 +155,8 @@ struct worker {
 	bool has_ptxas;
 	struct ag_device_info info;
 	CUstream control;     /* highest priority, the worker's own: kill flags */
-	/* KILL_STRIDE bytes per window number, in managed memory that lives on the device: to end a session's kernels is
-	 * an ordinary store, which no lock of the driver's can hold up. */
+	/* KILL_STRIDE bytes per window number, in managed memory that lives on the device: to end a session's kernels
+	 * is an ordinary store, which no lock of the driver's can hold up. */
 	CUdeviceptr kill;
 	bool kill_managed;
 	struct quiet quiet;
@@ -200,8 +200,8 @@ struct session {
 	bool polled;          /* the main thread watches sock */
 	_Atomic int hangup;   /* shared: the client is gone, or the worker is ending */
 	_Atomic bool serving; /* shared: shm may be woken */
-	/* quiet.c: it is putting work into streams (shared); did so before it asked for quiet; its kernels were ended for
-	 * others' sake (shared) */
+	/* quiet.c: it is putting work into streams (shared); did so before it asked for quiet; its kernels were ended
+	 * for others' sake (shared) */
 	_Atomic unsigned submitting;
 	bool stepped_out;
 	_Atomic bool overdue;
