@@ -32,6 +32,20 @@ static void async_failed(struct session *s, CUresult status)
 	atomic_compare_exchange_strong(&s->shm->async_error, &none, (uint32_t)status);
 }
 
+/* A graph's launch takes one place in a queue for every few nodes. */
+#define GRAPH_OPS 16
+
+static void count_work(struct session *s, const struct permit *p, const uint8_t *msg)
+{
+	const struct ag_head *h = (const struct ag_head *)msg;
+	uint64_t id;
+
+	memcpy(&id, msg + p->stream_off, sizeof id);
+	struct stream *st = stream_find(s, id);
+	if (st)
+		depth_count(s, st, h->op == AG_OP_cuGraphLaunch ? GRAPH_OPS : 1);
+}
+
 CUresult serve_act(struct session *s, const struct permit *p, const uint8_t *msg, void *rep, struct ag_out *out)
 {
 	const struct ag_head *h = (const struct ag_head *)msg;
@@ -41,11 +55,13 @@ CUresult serve_act(struct session *s, const struct permit *p, const uint8_t *msg
 	if (r)
 		return r;
 	bool submits = p->stream_off >= 0;
-	if (submits && !quiet_submit(s))
+	if (submits && (!depth_wait(s) || !quiet_submit(s)))
 		return CUDA_ERROR_NOT_READY;
 	r = p->invoke(s, msg, tail, h->tail, rep, out);
-	if (submits)
+	if (submits) {
+		count_work(s, p, msg);
 		quiet_submitted(s);
+	}
 	/* Such a code may also be this session's own, of a fault that held-back messages met: the driver knows. */
 	if (context_error(r) && context_error(s->d->cuStreamQuery(s->w->control)))
 		context_died(s->w, r);

@@ -323,6 +323,7 @@ static void release(struct session *s)
 		modules_free(s);
 		quiet_part(s, false);
 		streams_close(s);
+		depth_close(s);
 	}
 	for (unsigned k = 0; k < AG_K_COUNT; k++)
 		table_clear(&s->table[k]);

@@ -75,6 +75,7 @@ struct stream {
 	bool active;             /* has work that no session-wide join has covered */
 	bool dirty;              /* blocking: has work that the legacy stream has not waited for */
 	uint64_t legacy_seen;    /* blocking: what it has waited for of the legacy stream */
+	unsigned loose;          /* operations that no mark stands behind (depth.c) */
 	uint32_t workspace;      /* cooperative launches: slot in the scratch granule, 0: none yet */
 	struct deferred *head, *last;
 };
@@ -125,6 +126,17 @@ bool streams_idle(struct session *s); /* right now; another thread may ask, unde
 void streams_reap(struct session *s); /* frees destroyed streams that have become idle */
 void event_free(struct session *s, struct event *e);
 struct event *event_find(const struct session *s, ag_id id);
+
+/* depth.c */
+struct mark;
+struct depth {
+	struct mark *first, *last, *spare; /* set and not known to be reached, oldest first; unused ones */
+	unsigned ops, loose;               /* not known to have ended; of these, behind no mark */
+};
+bool depth_wait(struct session *s); /* until it may submit one more. false: it is ending, or must not */
+void depth_count(struct session *s, struct stream *st, unsigned ops);
+void depth_forget(struct session *s, struct stream *st); /* it has no work, and goes */
+void depth_close(struct session *s);
 
 /* defer.c */
 bool defer_needed(const struct session *s, uint16_t op, const void *msg, const struct permit *p);
@@ -218,6 +230,7 @@ struct session {
 	CUresult fault; /* sticky, state FAULTED */
 	struct table table[AG_K_COUNT];
 	struct streams st;
+	struct depth depth;
 	struct guard_records *records;
 	CUdeviceptr kill, textures;
 	uint32_t next_module;

@@ -73,6 +73,7 @@ static void release_real(struct session *s, struct stream *st)
 {
 	if (st->capturing)
 		graph_abandon(s, st);
+	depth_forget(s, st);
 	if (st->mark)
 		s->d->cuEventDestroy_v2(st->mark);
 	if (st->real)

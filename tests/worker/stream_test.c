@@ -369,6 +369,37 @@ static const char *joins_cover_work_before_a_capture(struct session *s)
 	return NULL;
 }
 
+static unsigned said_copies(void)
+{
+	unsigned n = 0;
+
+	for (const char *p = fake_log; (p = strstr(p, "copy:")); p++)
+		n++;
+	fake_log[0] = 0;
+	return n;
+}
+
+/* What waits for a busy stream is bounded, over all streams; what has ended counts no more. (A session that is ending
+ * does not wait for room, so that this test need not.) */
+static const char *queues_are_bounded(struct session *s)
+{
+	stream(s, 0, CU_STREAM_NON_BLOCKING);
+	stream(s, 1, CU_STREAM_NON_BLOCKING);
+	s->hangup = 1;
+	fake_busy = 1 << 2 | 1 << 3;
+	for (unsigned i = 0; i < 400; i++)
+		copy(s, SID(i & 1));
+	EXPECT(said_copies() == 256);
+	fake_busy = 0;
+	copy(s, SID(0));
+	EXPECT(said_copies() == 1 && s->depth.ops < 64);
+	for (unsigned i = 0; i < 400; i++)
+		copy(s, SID(i & 1));
+	EXPECT(said_copies() == 400);
+	s->hangup = 0;
+	return NULL;
+}
+
 /* The same of a stream that a capture draws in. */
 static const char *work_before_being_drawn_in_counts(struct session *s)
 {
@@ -438,6 +469,7 @@ int main(void)
 		{ "join_covers_all", join_covers_all },
 		{ "joins_stay_in_order", joins_stay_in_order },
 		{ "joins_cover_work_before_a_capture", joins_cover_work_before_a_capture },
+		{ "queues_are_bounded", queues_are_bounded },
 		{ "destroyed_streams_still_count", destroyed_streams_still_count },
 		{ "hostfunc_holds_its_stream", hostfunc_holds_its_stream },
 		{ "second_hostfunc_waits_its_turn", second_hostfunc_waits_its_turn },
