@@ -128,9 +128,11 @@ int driver_open(struct worker *w, const char *which)
 		worker_log("--device takes gpu, soft or auto, not %s", which);
 		return -1;
 	}
-	/* The driver reads these once: as many hardware queues as there are, and no module loading at launch time,
-	 * which waits for other work. */
-	setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
+	/* The driver reads these once.  All hardware queues there are, where many clients share them: it makes the
+	 * context 350 ms later (H200), too much for one program's start.  No module loading at launch time, which waits
+	 * for other work. */
+	if (!w->private_mode)
+		setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
 	setenv("CUDA_MODULE_LOADING", "EAGER", 0);
 	w->d = &w->driver;
 	w->soft = false;
