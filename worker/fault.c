@@ -134,11 +134,14 @@ bool context_error(CUresult r)
 	}
 }
 
-/* Once: every session ends with that error at its next look, and no new one is let in. */
+/* Once: every session ends with that error at its next look, and no new one is let in.  One call's answer is not
+ * enough: a dead context answers every call so, and what a client can make one call answer must not end the others. */
 void context_died(struct worker *w, CUresult r)
 {
 	int alive = 0;
 
+	if (!context_error(w->d->cuStreamQuery(w->control)))
+		return;
 	if (!atomic_compare_exchange_strong(&w->dead, &alive, (int)r))
 		return;
 	worker_log("the GPU context died: error %d; every session ends", (int)r);

@@ -40,6 +40,14 @@ void graph_abandon(struct session *s, struct stream *st)
 	st->capturing = false;
 }
 
+void graph_abandon_all(struct session *s)
+{
+	for (struct stream *st = s->st.all; st; st = st->next)
+		if (st->real && st->capturing)
+			graph_abandon(s, st);
+	s->st.captures = 0;
+}
+
 CUresult check_capture_begin(const struct session *s, const struct msg_capture_begin *m, const void *tail,
                              uint32_t ntail)
 {

@@ -152,6 +152,20 @@ static CUresult load_symbols(struct session *s, struct variant *v)
 	return r ? r : n < bytes ? CUDA_ERROR_INVALID_IMAGE : CUDA_SUCCESS;
 }
 
+/* Each variant was rewritten by a process of its own, which had read hostile text: what was checked of a message
+ * against one must hold of the other. */
+static bool same_shape(const struct guard_result *a, const struct guard_result *b)
+{
+	if (a->nkernels != b->nkernels || a->const_bytes != b->const_bytes || a->data_bytes != b->data_bytes)
+		return false;
+	for (uint32_t i = 0; i < a->nkernels; i++) {
+		const struct guard_kernel *x = a->kernels + i, *y = b->kernels + i;
+		if (x->index != y->index || x->param_bytes != y->param_bytes || x->hidden_coop != y->hidden_coop)
+			return false;
+	}
+	return true;
+}
+
 static CUresult variant_make(struct session *s, struct module *m, bool wide)
 {
 	struct variant *v = &m->v[wide];
@@ -162,9 +176,17 @@ static CUresult variant_make(struct session *s, struct module *m, bool wide)
 		session_log(s, "module refused: %s", why);
 		return CUDA_ERROR_INVALID_PTX;
 	}
+	const struct prepared *other = m->v[!wide].p;
+	if (other && !same_shape(&other->result, &v->p->result)) {
+		session_log(s, "module refused: its variants differ");
+		variant_free(s, v);
+		return CUDA_ERROR_INVALID_PTX;
+	}
 	CUresult r = quiet_enter(s, false);
-	if (r)
+	if (r) {
+		variant_free(s, v);
 		return r;
+	}
 	r = s->d->cuModuleLoadData(&v->mod, v->p->code);
 	if (!r)
 		r = load_functions(s, v);
@@ -252,8 +274,8 @@ static CUresult write_images(struct session *s, struct module *m, struct variant
 		r = s->d->cuMemcpyHtoDAsync_v2(m->data, data, g->data_init, s->loader);
 	if (!r && g->const_bytes)
 		r = s->d->cuMemcpyHtoDAsync_v2(v->bank, bank, g->const_bytes, s->loader);
-	if (!r)
-		r = s->d->cuStreamSynchronize(s->loader);
+	CUresult done = s->loader ? s->d->cuStreamSynchronize(s->loader) : CUDA_SUCCESS; /* nothing reads them now */
+	r = r ? r : done;
 	free(data);
 	free(bank);
 	return r;
@@ -268,25 +290,11 @@ static CUresult carry_bank(struct session *s, struct module *m, bool wide)
 	if (!bytes)
 		return CUDA_SUCCESS;
 	if (!streams_drain(s, UINT32_MAX))
-		return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+		return CUDA_ERROR_NOT_READY;
 	CUresult r = session_loader(s);
 	if (!r)
 		r = s->d->cuMemcpyDtoDAsync_v2(to->bank, from->bank, bytes, s->loader);
 	return r ? r : s->d->cuStreamSynchronize(s->loader);
-}
-
-/* Each variant was rewritten by a process of its own, which had read hostile text: what was checked of a message
- * against one must hold of the other. */
-static bool same_shape(const struct guard_result *a, const struct guard_result *b)
-{
-	if (a->nkernels != b->nkernels || a->const_bytes != b->const_bytes || a->data_bytes != b->data_bytes)
-		return false;
-	for (uint32_t i = 0; i < a->nkernels; i++) {
-		const struct guard_kernel *x = a->kernels + i, *y = b->kernels + i;
-		if (x->index != y->index || x->param_bytes != y->param_bytes || x->hidden_coop != y->hidden_coop)
-			return false;
-	}
-	return true;
 }
 
 CUresult module_variant(struct session *s, struct module *m, struct variant **out)
@@ -297,10 +305,6 @@ CUresult module_variant(struct session *s, struct module *m, struct variant **ou
 
 	if (!v->mod) {
 		r = variant_make(s, m, wide);
-		if (!r && !same_shape(&m->v[0].p->result, &m->v[1].p->result)) {
-			session_log(s, "module refused: its variants differ");
-			r = CUDA_ERROR_INVALID_PTX;
-		}
 		if (!r)
 			r = carry_bank(s, m, wide);
 		if (r) {

@@ -30,18 +30,18 @@ static size_t element_bytes(const CUDA_ARRAY3D_DESCRIPTOR *a)
 	}
 }
 
-/* Zeroes a fresh array by copies from a block of zero rows.  Formats whose size is not known here cannot be scrubbed:
+/* Zeroes a fresh array by copies from a block of zero rows, on a stream that has no work of the client's: that might
+ * never end.  Formats whose size is not known here cannot be scrubbed:
  * not supported. */
 CUresult object_array_scrub(struct session *s, ag_id id, CUarray real)
 {
 	CUDA_ARRAY3D_DESCRIPTOR a;
-	CUstream stream;
 	CUresult r = s->d->cuArray3DGetDescriptor_v2(&a, real);
 
 	(void)id;
 	arrays_sweep(s);
 	if (!r)
-		r = stream_join(s, &stream);
+		r = session_loader(s);
 	size_t row = r ? 0 : a.Width * element_bytes(&a);
 	if (r || !row)
 		return r ? r : CUDA_ERROR_NOT_SUPPORTED;
@@ -63,10 +63,10 @@ CUresult object_array_scrub(struct session *s, ag_id id, CUarray real)
 	for (c.dstZ = 0; !r && c.dstZ < depth; c.dstZ++) {
 		for (c.dstY = 0; !r && c.dstY < height; c.dstY += c.Height) {
 			c.Height = height - c.dstY < rows ? height - c.dstY : rows;
-			r = s->d->cuMemcpy3DAsync_v2(&c, stream);
+			r = s->d->cuMemcpy3DAsync_v2(&c, s->loader);
 		}
 	}
-	CUresult done = s->d->cuStreamSynchronize(stream);
+	CUresult done = s->d->cuStreamSynchronize(s->loader);
 	free(zero);
 	return r ? r : done;
 }
@@ -97,9 +97,10 @@ static bool array_used(const struct session *s, CUarray array)
 	return false;
 }
 
+/* Cut short when the client goes away: no error of the context, which is everyone's. */
 static CUresult drained(struct session *s)
 {
-	return streams_drain(s, UINT32_MAX) ? CUDA_SUCCESS : CUDA_ERROR_CONTEXT_IS_DESTROYED;
+	return streams_drain(s, UINT32_MAX) ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
 }
 
 /* Arrays that the program has destroyed go at the next quiet moment (quiet.h), and none while a graph's copies may name

@@ -36,7 +36,7 @@ static void consume(struct ring *r, uint32_t bytes)
 
 enum ring_result ring_next(struct ring *r, const char **why)
 {
-	for (;;) {
+	for (bool padded = false;; padded = true) {
 		int64_t avail = available(r);
 		if (avail == 0)
 			return RING_EMPTY;
@@ -54,10 +54,14 @@ enum ring_result ring_next(struct ring *r, const char **why)
 		*why = "message length out of range";
 		if (bytes < 8 || bytes % 8 || bytes > room || bytes > (uint64_t)avail)
 			return RING_BAD;
+		*why = "padding after padding"; /* without end, it would keep the session from looking up */
 		if (op == AG_OP_pad) {
+			if (padded)
+				return RING_BAD;
 			consume(r, bytes);
 			continue;
 		}
+		*why = "message length out of range";
 		if (bytes < sizeof(struct ag_head) || bytes > AG_MSG_MAX)
 			return RING_BAD;
 		memcpy(r->msg + 8, p + 8, bytes - 8);

@@ -319,6 +319,7 @@ static void release(struct session *s)
 {
 	if (s->records) {
 		services_detach(s);
+		graph_abandon_all(s); /* a capture may go on into a graph of the program's */
 		destroy_objects(s);
 		modules_free(s);
 		quiet_part(s, false);

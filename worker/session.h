@@ -267,6 +267,7 @@ CUresult serve_act(struct session *s, const struct permit *p, const uint8_t *msg
 void arrays_sweep(struct session *s);                     /* destroys kept arrays, if this is a moment for it */
 void graph_refresh(struct session *s);                    /* which streams capture now */
 void graph_abandon(struct session *s, struct stream *st); /* ends its capture; what it made goes */
+void graph_abandon_all(struct session *s);
 bool graph_pins(const struct session *s); /* graphs may name modules and events: none of them goes now */
 
 /* fault.c: looks whether kernels left records; enters FAULTED and logs. Cheap when there are none. */

@@ -11,7 +11,7 @@ char fake_log[65536];
 uint64_t fake_busy, fake_capturing;
 static unsigned char event_of[4096]; /* the stream that an event was last recorded in */
 unsigned fake_streams, fake_events, fake_objects;
-CUresult fake_fails;
+CUresult fake_fails, fake_dead;
 bool fake_quiet = true;
 unsigned fake_logged;
 int fake_bad;
@@ -80,6 +80,7 @@ bool fake_said(const char *want)
 /* --- the driver ------------------------------------------------------------------------------------ */
 
 #define N(h) ((unsigned)(uintptr_t)(h))
+#define CONTROL 63u
 static uintptr_t next_stream, next_event, next_object;
 
 static CUresult current_device(CUdevice *d)
@@ -124,6 +125,8 @@ static CUresult stream_gone(CUstream s)
 
 static CUresult stream_query(CUstream s)
 {
+	if (N(s) == CONTROL && context_error(fake_dead))
+		return fake_dead;
 	if (fake_capturing >> N(s) & 1)
 		return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
 	return fake_busy >> N(s) & 1 ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
@@ -140,6 +143,7 @@ static CUresult capture_begin(CUstream s, CUstreamCaptureMode mode)
 static CUresult capture_end(CUstream s, CUgraph *g)
 {
 	fake_capturing &= ~(1ull << N(s));
+	say("uncapture:%u", N(s));
 	*g = NULL;
 	return CUDA_SUCCESS;
 }
@@ -397,7 +401,8 @@ struct session *fake_session(unsigned k)
 	next_stream = next_event = 0;
 	fake_busy = fake_capturing = 0;
 	fake_fails = CUDA_SUCCESS;
-	w->control = (CUstream)63;
+	w->control = (CUstream)CONTROL;
+	fake_dead = CUDA_SUCCESS;
 	s->w = w;
 	s->d = w->d;
 	s->sock = s->shm_fd = -1;

@@ -16,6 +16,7 @@ extern uint64_t fake_busy;                               /* bit n: stream n has 
 extern uint64_t fake_capturing;                          /* bit n: stream n captures, and queries of it fail */
 extern unsigned fake_streams, fake_events, fake_objects; /* alive */
 extern CUresult fake_fails;                              /* what launches, copies and writes return */
+extern CUresult fake_dead;                               /* what the worker's own stream answers */
 extern bool fake_quiet;                                  /* no log lines of the worker on stderr */
 extern unsigned fake_logged;                             /* log lines */
 

@@ -117,6 +117,12 @@ static const char *wrapping(void)
 	head_at(AG_RING_BYTES - 8)->bytes = 8;
 	shm->head = AG_RING_BYTES;
 	EXPECT(next() == RING_EMPTY && ring.tail == AG_RING_BYTES);
+	/* Padding without end would keep the session from seeing that it has ended. */
+	fresh(0);
+	for (unsigned i = 0; i < 4; i++)
+		*head_at(16 * i) = (struct ag_head){ 16, AG_OP_pad, AG_NO_SLOT, 0, 0 };
+	shm->head = 64;
+	EXPECT(next() == RING_BAD && ring.tail == 16);
 	return NULL;
 }
 

@@ -277,7 +277,10 @@ static const char *driver_errors(struct session *s)
 	EXPECT(s->shm->async_error == CUDA_ERROR_INVALID_VALUE || s->shm->async_error == CUDA_ERROR_OUT_OF_MEMORY);
 	the_worker.sessions = s;
 	s->serving = true;
-	fake_fails = CUDA_ERROR_ILLEGAL_ADDRESS; /* the context itself */
+	fake_fails = CUDA_ERROR_ILLEGAL_ADDRESS; /* of one call: the others go on */
+	fake_serve(s, copy(s, w, w, 8));
+	EXPECT(!the_worker.dead && !s->shm->ended);
+	fake_dead = CUDA_ERROR_ILLEGAL_ADDRESS; /* the context itself */
 	fake_serve(s, copy(s, w, w, 8));
 	EXPECT(the_worker.dead == CUDA_ERROR_ILLEGAL_ADDRESS && s->shm->ended == CUDA_ERROR_ILLEGAL_ADDRESS);
 	the_worker.dead = 0;
@@ -370,6 +373,37 @@ static const char *arrays_outlive_graphs(struct session *s)
 	EXPECT(array_destroy(s, 2));
 	session_teardown(s);
 	EXPECT(fake_said("exec- array-"));
+	return NULL;
+}
+
+/* A wait for the session's own work that its end cuts short is nobody else's affair. */
+static const char *a_wait_cut_short(struct session *s)
+{
+	session_put(s, AG_K_ARRAY, AG_ID(AG_K_ARRAY, 1, 0), (void *)1);
+	fake_objects++;
+	fake_busy = 1 << 1;
+	s->hangup = 1;
+	EXPECT(!array_destroy(s, 0));
+	EXPECT(s->shm->slot[0].status == CUDA_ERROR_NOT_READY && !context_error(s->shm->slot[0].status));
+	EXPECT(!the_worker.dead);
+	return NULL;
+}
+
+/* The end of a capture comes before the graph that it goes on into. */
+static const char *captures_end_before_graphs(struct session *s)
+{
+	struct msg_stream_create *c = fake_msg(AG_OP_stream_create, sizeof *c, 0, false);
+	c->stream = AG_ID(AG_K_STREAM, 1, 0);
+	c->flags = CU_STREAM_NON_BLOCKING;
+	EXPECT(fake_serve(s, c));
+	struct msg_capture_begin *b = fake_msg(AG_OP_capture_begin, sizeof *b, 0, true);
+	b->stream = AG_ID(AG_K_STREAM, 1, 0);
+	EXPECT(fake_serve(s, b) && s->st.captures == 1);
+	session_put(s, AG_K_GRAPH, AG_ID(AG_K_GRAPH, 1, 0), (void *)5);
+	fake_objects++;
+	fake_log[0] = 0;
+	session_teardown(s);
+	EXPECT(fake_said("uncapture:2 graph-"));
 	return NULL;
 }
 
@@ -496,6 +530,8 @@ int main(void)
 		{ "grants", grants },
 		{ "tables", tables },
 		{ "arrays_outlive_graphs", arrays_outlive_graphs },
+		{ "a_wait_cut_short", a_wait_cut_short },
+		{ "captures_end_before_graphs", captures_end_before_graphs },
 		{ "host_copies_are_of_host_memory", host_copies_are_of_host_memory },
 		{ "arrays_have_memory", arrays_have_memory },
 		{ "log_flood", log_flood },
