@@ -249,8 +249,13 @@ local function side(s)
 	return { s .. "Array", id = "ARRAY", when = array },
 		{ s .. "Device", dev = touched, when = memory, host = s .. "Host",
 			host_when = ("v->%sMemoryType == CU_MEMORYTYPE_HOST"):format(s) },
-		{ check = ("v->%sHeight >= v->Height + v->%sY || v->Depth == 1"):format(s, s), when = memory },
-		{ check = ("v->%sPitch >= v->WidthInBytes || v->Height == 1"):format(s), when = memory }
+		-- pitch and height count wherever the copy is not of one row from the start: a driver may take 0 for
+		-- "packed"
+		{ check = ("(v->@Height >= v->Height && v->@Height - v->Height >= v->@Y) || " ..
+			"(v->Depth == 1 && !v->@Z)"):gsub("@", s), when = memory },
+		{ check = ("(v->@Pitch >= v->WidthInBytes && v->@Pitch - v->WidthInBytes >= v->@XInBytes) || " ..
+			"(v->Height == 1 && v->Depth == 1 && !v->@Y && !v->@Z)"):gsub("@", s), when = memory },
+		{ check = ("!v->%sLOD"):format(s) }
 end
 local function copy3d()
 	local rules = { { check = "v->WidthInBytes && v->Height && v->Depth" }, { "reserved0", null = true },
@@ -305,7 +310,9 @@ M.structs = {
 	["struct CUDA_MEMCPY3D_st"] = copy3d(),
 	["struct CUDA_MEMSET_NODE_PARAMS_st"] = {
 		{ check = "v->elementSize == 1 || v->elementSize == 2 || v->elementSize == 4" },
-		{ check = "v->width && v->height" },
+		{ check = "v->width && v->height && v->dst % v->elementSize == 0" },
+		{ check = "v->height == 1 || (v->pitch % v->elementSize == 0 && v->pitch / v->elementSize >= " ..
+			"v->width)" },
 		{ "dst", dev = "(v->height - 1) * v->pitch + v->width * v->elementSize" },
 		samples = { "v.dst = SAMPLE_ADDRESS; v.elementSize = 4; v.width = 16; v.height = 2; v.pitch = 128;" },
 	},
@@ -327,9 +334,11 @@ M.structs = {
 --   out  out[COUNT]                     written
 --   list COUNT  count                   an array whose length the in-out parameter COUNT tells
 --   dev EXPR                            the address of EXPR bytes in the window, EXPR over m-> (the message)
--- and of the function: states ("R", "RF"), async = true (no answer), after and before (C functions of the worker around
--- creation and destruction, worker/objects.c), done and failed (C that the client runs afterwards).
-local node = { phGraphNode = "new", dependencies = "in[numDependencies]" }
+-- and of the function: states ("R", "RF"), async = true (no answer), room (C: may the session have what it makes,
+-- worker/limits.c), after and before (C functions of the worker around creation and destruction, worker/objects.c),
+-- done and failed (C that the client runs afterwards).
+local node = { phGraphNode = "new", dependencies = "in[numDependencies]",
+	room = "graph_room(s, 1 + m->numDependencies)" }
 local function add(more)
 	local a = {}
 	for k, v in pairs(node) do a[k] = v end
@@ -337,6 +346,8 @@ local function add(more)
 	return a
 end
 local edges = { from = "in[numDependencies]", to = "in[numDependencies]", edgeData = "in?[numDependencies]" }
+local more_edges = { from = edges.from, to = edges.to, edgeData = edges.edgeData,
+	room = "graph_room(s, m->numDependencies)" }
 
 M.auto = {
 	-- device queries
@@ -369,12 +380,12 @@ M.auto = {
 	cuSurfObjectGetResourceDesc = { pResDesc = "out" },
 
 	-- graphs
-	cuGraphCreate = { phGraph = "new" },
+	cuGraphCreate = { phGraph = "new", room = "graph_room(s, 1)" },
 	cuGraphDestroy = { hGraph = "drop", before = "object_graph_forget", done = "agc_graph_gone(agc_id(hGraph))" },
-	cuGraphClone = { phGraphClone = "new",
+	cuGraphClone = { phGraphClone = "new", room = "graph_room_copy(s, m->originalGraph)",
 		done = "agc_graph_shares(agc_id(*phGraphClone), agc_id(originalGraph))" },
 	cuGraphAddEmptyNode = node,
-	cuGraphAddChildGraphNode = node,
+	cuGraphAddChildGraphNode = add { room = "graph_room_child(s, m->childGraph, m->numDependencies)" },
 	cuGraphAddEventRecordNode = node,
 	cuGraphAddEventWaitNode = node,
 	cuGraphAddMemcpyNode = add { copyParams = "in" },
@@ -403,10 +414,11 @@ M.auto = {
 	cuGraphNodeGetDependentNodes_v2 = { dependentNodes = "list numDependentNodes",
 		edgeData = "list numDependentNodes",
 		numDependentNodes = "count" },
-	cuGraphAddDependencies_v2 = edges,
+	cuGraphAddDependencies_v2 = more_edges,
 	cuGraphRemoveDependencies_v2 = edges,
 	cuGraphDestroyNode = { hNode = "drop", before = "object_node_forget" },
-	cuGraphInstantiateWithFlags = { phGraphExec = "new",
+	cuGraphInstantiateWithFlags = { phGraphExec = "new", room = "graph_room_exec(s, m->hGraph)",
+		after = "object_exec_made",
 		done = "agc_graph_shares(agc_id(*phGraphExec), agc_id(hGraph))" },
 	cuGraphExecGetFlags = { flags = "out" },
 	cuGraphExecUpdate_v2 = { resultInfo = "out",

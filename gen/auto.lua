@@ -123,8 +123,8 @@ function A.analyse(model, data, where, f, a)
 end
 
 -- Keys of an annotation that are not parameters: states, async, after (C function called with a new object before it is
--- put into the table), before (called with an object about to be dropped), done and failed (C that the client runs
--- after success, after failure).
-A.options = U.set { "states", "async", "after", "before", "done", "failed" }
+-- put into the table), room (C over s and m, a CUresult: may the session have what the call makes?), before (called
+-- with an object about to be dropped), done and failed (C that the client runs after success, after failure).
+A.options = U.set { "states", "async", "after", "room", "before", "done", "failed" }
 
 return A

@@ -39,6 +39,7 @@ struct helper_rewritten { int32_t rc; uint32_t line, piece; char text[256]; };
 /* Verifying's: then nkernels struct verify_kernel. */
 struct helper_verdict { uint32_t ok, line, nkernels; uint64_t const_bytes; char reason[200]; };
 
+#define HELPER_PLACES 16    /* children at a time; more requests wait in the socket */
 #define HELPER_MAX_REQUEST (320u << 20)
 
 /* As guard_helper_start, with other limits than the default. */

@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_RUNNING 16   /* more requests wait in the socket */
+#define MAX_RUNNING HELPER_PLACES
 enum { FD_SOCKET = 3, FD_PTXAS = 4 };
 
 struct child { pid_t pid; int pidfd, answer; int64_t deadline; bool timed_out; };

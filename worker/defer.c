@@ -199,7 +199,7 @@ static CUresult run_head(struct session *s, struct stream *st)
 }
 
 /* What the client destroyed while messages were held back goes when none are. */
-static void sweep(struct session *s)
+void defer_sweep(struct session *s)
 {
 	streams_reap(s);
 	if (s->st.held || graph_pins(s))
@@ -228,7 +228,7 @@ static CUresult flush(struct session *s)
 			}
 		}
 	}
-	sweep(s);
+	defer_sweep(s);
 	return first;
 }
 
@@ -248,5 +248,5 @@ void defer_drop_all(struct session *s)
 	for (struct stream *st = s->st.all; st; st = st->next)
 		while (st->head)
 			pop(s, st);
-	sweep(s);
+	defer_sweep(s);
 }

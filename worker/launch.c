@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include "limits.h"
 #include "module.h"
 #include "worker_calls.h"
 
@@ -59,6 +60,8 @@ CUresult check_launch(const struct session *s, const struct msg_launch *q, const
 	if (q->flags & ~AG_LAUNCH_COOPERATIVE || q->shared > (1u << 20))
 		return CUDA_ERROR_INVALID_VALUE;
 	bool cluster = q->cluster[0] || q->cluster[1] || q->cluster[2];
+	if (!limit_blocks(q->grid))
+		return CUDA_ERROR_INVALID_VALUE;
 	if (cluster && !(q->cluster[0] && q->cluster[1] && q->cluster[2]))
 		return CUDA_ERROR_INVALID_VALUE;
 	return CUDA_SUCCESS;

@@ -27,6 +27,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -45,6 +47,7 @@
 #define STOP_MS 20000
 #define KERNEL_LIMIT 30  /* seconds, of a daemon; the processes of a private worker's tree wait for each other */
 #define LIMIT_MAX 86400
+#define FILES_WANTED 65536u
 
 struct worker the_worker;
 
@@ -227,6 +230,7 @@ static int main_loop(struct worker *w, int signals)
 
 struct options {
 	const char *socket, *group, *device;
+	uint64_t max_memory;
 	int listen_fd;
 	bool private_mode, unguarded;
 	long kernel_limit; /* seconds, -1: not given */
@@ -235,8 +239,9 @@ struct options {
 static int usage(void)
 {
 	fputs("usage: agileos worker [--socket PATH] [--group NAME] [--device gpu|soft|auto] [--unguarded]\n"
-	      "                      [--kernel-limit SECONDS]  serve clients; a kernel that others wait for may run\n"
-	      "                                                so long (30; 0: for ever)\n"
+	      "                      [--max-memory BYTES[KMGT]] [--kernel-limit SECONDS]\n"
+	      "                                                serve clients; each may have so much memory; a kernel\n"
+	      "                                                that others wait for may run so long (30; 0: for ever)\n"
 	      "       agileos status [--socket PATH]            what a worker is doing\n"
 	      "       agileos run [--] COMMAND ...              run a dynamically linked CUDA program on AgileOS\n"
 	      "       agileos guard IN.ptx -o OUT.ptx           rewrite; agileos guard --verify OUT.ptx: judge\n"
@@ -252,6 +257,25 @@ static bool seconds(const char *text, long *out)
 	errno = 0;
 	*out = strtol(text, &end, 10);
 	return !errno && end != text && !*end && *out >= 0 && *out <= LIMIT_MAX;
+}
+
+/* 512M, 3G: bytes; 0: no such number. */
+static uint64_t bytes_of(const char *text)
+{
+	static const char units[] = "KMGT";
+	char *end;
+	unsigned shift = 0;
+
+	errno = 0;
+	unsigned long long n = *text >= '0' && *text <= '9' ? strtoull(text, &end, 10) : 0;
+	if (!n || errno)
+		return 0;
+	const char *unit = *end ? strchr(units, *end) : NULL;
+	if (unit)
+		shift = 10 * (unsigned)(unit - units + 1);
+	if (*end && (!unit || end[1]))
+		return 0;
+	return n <= UINT64_MAX >> shift ? (uint64_t)n << shift : 0;
 }
 
 static bool parse_options(int argc, char **argv, struct options *o)
@@ -275,7 +299,10 @@ static bool parse_options(int argc, char **argv, struct options *o)
 			o->device = argv[++i];
 		else if (!strcmp(a, "--kernel-limit") && seconds(v, &o->kernel_limit))
 			i++;
-		else if (!strcmp(a, "--listen-fd"))
+		else if (!strcmp(a, "--max-memory")) {
+			if (!(o->max_memory = bytes_of(argv[++i])))
+				return false;
+		} else if (!strcmp(a, "--listen-fd"))
 			o->listen_fd = atoi(argv[++i]);
 		else
 			return false;
@@ -349,6 +376,21 @@ static bool find_group(struct worker *w, const char *name)
 	return true;
 }
 
+/* Clients of the worker's own user must not read or change it by ptrace or /proc: what isolates them is in here.  And a
+ * descriptor for each chunk of host memory of every client has to be had. */
+static void harden(void)
+{
+	struct rlimit files;
+
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+		worker_log("clients of this user may trace the worker: %s", strerror(errno));
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < FILES_WANTED) {
+		files.rlim_cur = files.rlim_max < FILES_WANTED ? files.rlim_max : FILES_WANTED;
+		if (setrlimit(RLIMIT_NOFILE, &files))
+			worker_log("only few files may be open: %s", strerror(errno));
+	}
+}
+
 int worker_main(int argc, char **argv)
 {
 	struct worker *w = &the_worker;
@@ -367,6 +409,7 @@ int worker_main(int argc, char **argv)
 		o.kernel_limit = o.private_mode ? 0 : KERNEL_LIMIT;
 	if (quiet_open(w, (uint32_t)o.kernel_limit * 1000))
 		return 1;
+	w->max_memory = o.max_memory;
 	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (w->wake_fd < 0 || !find_group(w, o.group) || !open_socket(w, &o))
 		return 1;
@@ -377,6 +420,7 @@ int worker_main(int argc, char **argv)
 	const char *compiler = strcmp(o.device, "soft") ? find_ptxas(ptxas, sizeof ptxas) : NULL;
 	w->has_ptxas = compiler != NULL;
 	w->helper = guard_helper_start(compiler); /* before any thread, and before there is a context to inherit */
+	harden();
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	int signals = signalfd(-1, &set, SFD_CLOEXEC);
 	if (!w->helper || signals < 0) {

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include "msg.h"
-#include "session.h"
+#include "limits.h"
 #include "worker_calls.h"
 
 /* --- grants ------------------------------------------------------------------------------------- */
@@ -55,9 +55,21 @@ CUresult invoke_grant(struct session *s, const struct msg_grant *m, const void *
 {
 	(void)tail, (void)ntail, (void)out;
 	int fd = -1;
+
+	if (!limit_grant(s, m->bytes, m->host)) {
+		session_log(s, "its limit of memory is reached");
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	}
 	CUresult r = window_grant(s->win, m->bytes, m->host, drain, s, &rep->addr, &rep->bytes, &fd);
 
 	account(s);
+	if (!r && m->host)
+		s->host_chunks++;
+	else if (!r && !limit_device(s, 0)) { /* rounded up to more: nothing has seen it yet */
+		r = window_giveback(s->win, rep->addr, rep->bytes, NULL, NULL);
+		account(s);
+		return r ? r : CUDA_ERROR_OUT_OF_MEMORY;
+	}
 	if (!r && m->host && !send_host_fd(s, rep->addr, rep->bytes, fd)) {
 		session_log(s, "cannot pass host memory over the socket");
 		s->hangup = 1;
@@ -97,6 +109,7 @@ CUresult invoke_meminfo(struct session *s, const struct msg_meminfo *m, const vo
 
 	rep->free = avail;
 	rep->total = total;
+	limit_meminfo(s, &rep->free, &rep->total);
 	return r;
 }
 

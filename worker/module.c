@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "api/base/modinfo.h"
+#include "limits.h"
 #include "module.h"
 #include "worker_calls.h"
 
@@ -58,6 +59,7 @@ static void module_free(struct session *s, struct module *m)
 		free(a);
 	}
 	s->module_bytes -= m->bytes;
+	s->nmodules--;
 	free(m->text);
 	free(m->in);
 	free(m);
@@ -171,7 +173,7 @@ static CUresult variant_make(struct session *s, struct module *m, bool wide)
 	struct variant *v = &m->v[wide];
 	char why[512] = "";
 
-	v->p = prepared_get(s->w, m->in, m->npieces, wide, why);
+	v->p = prepared_get(s, m->in, m->npieces, wide, why);
 	if (!v->p) {
 		session_log(s, "module refused: %s", why);
 		return CUDA_ERROR_INVALID_PTX;
@@ -368,9 +370,10 @@ CUresult invoke_module_prepare(struct session *s, const struct msg_module_prepar
 {
 	(void)tail, (void)ntail, (void)out;
 	modules_sweep(s);
-	struct module *m = calloc(1, sizeof *m);
+	struct module *m = s->nmodules < MODULES_MAX ? calloc(1, sizeof *m) : NULL;
 	if (!m)
 		return CUDA_ERROR_OUT_OF_MEMORY;
+	s->nmodules++;
 	m->id = q->module;
 	m->number = ++s->next_module;
 	m->next = s->st.modules;

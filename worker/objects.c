@@ -7,11 +7,10 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include "session.h"
+#include "limits.h"
 #include "worker_calls.h"
 
 #define SCRUB_BYTES (1u << 20)
-#define GRAPH_DEPTH 16 /* child graphs within child graphs */
 
 /* --- arrays ------------------------------------------------------------------------------------------ */
 
@@ -30,6 +29,23 @@ static size_t element_bytes(const CUDA_ARRAY3D_DESCRIPTOR *a)
 	}
 }
 
+/* What an array counts for against the session's limit. */
+static uint64_t array_bytes(const struct session *s, CUarray real)
+{
+	CUDA_ARRAY3D_DESCRIPTOR a;
+
+	if (s->d->cuArray3DGetDescriptor_v2(&a, real))
+		return 0;
+	return (uint64_t)a.Width * (a.Height ? a.Height : 1) * (a.Depth ? a.Depth : 1) * element_bytes(&a);
+}
+
+static void forget_bytes(struct session *s, CUarray real)
+{
+	uint64_t bytes = array_bytes(s, real), had = s->array_bytes;
+
+	s->array_bytes = bytes < had ? had - bytes : 0;
+}
+
 /* Zeroes a fresh array by copies from a block of zero rows, on a stream that has no work of the client's: that might
  * never end.  Formats whose size is not known here cannot be scrubbed:
  * not supported. */
@@ -40,6 +56,8 @@ CUresult object_array_scrub(struct session *s, ag_id id, CUarray real)
 
 	(void)id;
 	arrays_sweep(s);
+	if (!r && !limit_device(s, array_bytes(s, real)))
+		r = CUDA_ERROR_OUT_OF_MEMORY;
 	if (!r)
 		r = session_loader(s);
 	size_t row = r ? 0 : a.Width * element_bytes(&a);
@@ -68,7 +86,10 @@ CUresult object_array_scrub(struct session *s, ag_id id, CUarray real)
 	}
 	CUresult done = s->d->cuStreamSynchronize(s->loader);
 	free(zero);
-	return r ? r : done;
+	r = r ? r : done;
+	if (!r)
+		s->array_bytes += array_bytes(s, real);
+	return r;
 }
 
 static CUarray array_behind(const CUDA_RESOURCE_DESC *d)
@@ -125,6 +146,7 @@ void arrays_sweep(struct session *s)
 	while (s->arrays) {
 		struct kept_array *k = s->arrays;
 		s->arrays = k->next;
+		forget_bytes(s, k->real);
 		s->d->cuArrayDestroy(k->real);
 		free(k);
 	}

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include "build_id.h"
 #include "prepared.h"
-#include "session.h"
+#include "limits.h"
 
 #define GATES_MAX 64u
 #define KEPT_MAX 128u /* unused entries kept in memory */
@@ -177,15 +177,20 @@ static void name(const struct worker *w, const struct guard_input *in, uint32_t 
 	digest_end(&d, out);
 }
 
-static bool make(struct worker *w, const struct guard_input *in, uint32_t n, const struct request *q,
+static bool make(struct session *s, const struct guard_input *in, uint32_t n, const struct request *q,
                  struct prepared *p, char why[512])
 {
+	struct worker *w = s->w;
 	char *composed = NULL;
 	void *cubin = NULL;
 	size_t composed_len = 0, cubin_len = 0;
 	bool compile = w->has_ptxas && !w->soft;
+	strcpy(why, "the client has gone");
+	if (!helper_enter(s))
+		return false;
 	int r = guard_helper_run(w->helper, in, n, &q->opt, q->ptx, q->nptx, compile, &p->result, &p->verdict,
 	                         &composed, &composed_len, &cubin, &cubin_len, why);
+	helper_leave(s);
 
 	if (r) {
 		free(composed);
@@ -209,8 +214,9 @@ static bool make(struct worker *w, const struct guard_input *in, uint32_t n, con
 	return false;
 }
 
-struct prepared *prepared_get(struct worker *w, const struct guard_input *in, uint32_t n, bool wide, char why[512])
+struct prepared *prepared_get(struct session *s, const struct guard_input *in, uint32_t n, bool wide, char why[512])
 {
+	struct worker *w = s->w;
 	struct request q;
 	uint8_t digest[DIGEST_BYTES];
 
@@ -233,7 +239,7 @@ struct prepared *prepared_get(struct worker *w, const struct guard_input *in, ui
 		memset(p, 0, sizeof *p);
 		memcpy(p->digest, digest, sizeof digest);
 	}
-	if (!stored && !make(w, in, n, &q, p, why)) {
+	if (!stored && !make(s, in, n, &q, p, why)) {
 		destroy(p);
 		return NULL;
 	}

@@ -7,7 +7,7 @@
 #include "guard/guard.h"
 #include "guard/verify.h"
 
-struct worker;
+struct session;
 
 struct prepared { /* immutable once made */
 	struct prepared *next;
@@ -23,7 +23,7 @@ struct prepared { /* immutable once made */
 
 /* The module of these texts, from memory, from disk, or made in the guard's helper. NULL: why (one printable line) says
  * why not. */
-struct prepared *prepared_get(struct worker *w, const struct guard_input *in, uint32_t n, bool wide, char why[512]);
+struct prepared *prepared_get(struct session *s, const struct guard_input *in, uint32_t n, bool wide, char why[512]);
 void prepared_put(struct prepared *p);
 
 /* cache.c: files. */

@@ -19,8 +19,8 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
+#include "limits.h"
 #include "msg.h"
-#include "session.h"
 
 #define HELLO_MS 10000
 #define END_MS 10000 /* for the session's work to end, once its kernels are told to */
@@ -33,8 +33,13 @@ void session_log(const struct session *s, const char *fmt, ...)
 	va_list ap;
 	unsigned n = atomic_fetch_add_explicit(&((struct session *)s)->logged, 1, memory_order_relaxed);
 
-	if (n >= LOG_LINES) /* a client must not fill the log, nor make its readers slow */
+	unsigned lost;
+
+	/* A client must not fill the log, nor make its readers slow; and it may come back as another session. */
+	if (n >= LOG_LINES || !log_allowed(s->uid, &lost))
 		return;
+	if (lost)
+		worker_log("user %d: %u lines of clients were not logged", (int)s->uid, lost);
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof line, fmt, ap);
 	va_end(ap);

@@ -36,6 +36,7 @@ struct table {
 bool table_free_id(const struct table *t, enum ag_kind kind, ag_id id);
 const struct entry *table_find(const struct table *t, enum ag_kind kind, ag_id id);
 CUresult table_put(struct table *t, enum ag_kind kind, ag_id id, void *real, void *obj);
+void table_note(struct table *t, enum ag_kind kind, ag_id id, void *obj); /* a live entry's obj */
 void table_drop(struct table *t, enum ag_kind kind, ag_id id);
 void table_clear(struct table *t);
 
@@ -145,6 +146,7 @@ CUresult defer_ticket(struct session *s, struct stream *st, uint64_t ticket);
 bool defer_has_ticket(const struct session *s, uint64_t ticket);
 CUresult defer_ticket_done(struct session *s, uint64_t ticket); /* runs what became free; AG_MALFORMED as serve's */
 void defer_drop_all(struct session *s);
+void defer_sweep(struct session *s); /* frees what was destroyed while something could name it, once nothing can */
 void defer_forget(struct session *s, const struct stream *st); /* it goes; what it held back has run */
 
 /* --- modules (module.c, launch.c, cache.c) ------------------------------------------------------ */
@@ -163,6 +165,7 @@ struct worker {
 	int sm; /* 90 */
 	int driver_version;
 	bool soft, unguarded, private_mode;
+	uint64_t max_memory; /* bytes of each client, 0: as much as there is */
 	struct guard_helper *helper;
 	bool has_ptxas;
 	struct ag_device_info info;
@@ -238,6 +241,12 @@ struct session {
 	uint64_t attached; /* bit i: service i knows this client */
 	struct kept_array *arrays; /* destroyed by the client while graphs may name them */
 	uint64_t module_bytes; /* of its modules' texts */
+	unsigned nstreams, nevents, nmodules, host_chunks; /* limits.h */
+	uint64_t graph_units, exec_units; /* never less than there are; those of the exec being made */
+	bool graphs_nest;
+	struct session *helper_next; /* under the queue's lock */
+	uint64_t helper_ticket;
+	_Atomic uint64_t array_bytes;
 	_Atomic unsigned logged; /* lines */
 	_Atomic uint64_t launches, device_bytes, host_bytes, messages, faults;
 };

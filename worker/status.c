@@ -56,6 +56,9 @@ static void compose(struct worker *w, struct page *p)
 	    w->d->cuMemGetInfo_v2(&avail, &total) == CUDA_SUCCESS)
 		add(p, "memory %llu MiB free of %llu MiB", (unsigned long long)(avail / mib),
 		    (unsigned long long)(total / mib));
+	if (w->max_memory)
+		add(p, "each client may have %llu MiB of the device and %llu MiB of the host",
+		    (unsigned long long)(w->max_memory / mib), (unsigned long long)(w->max_memory / mib));
 	pthread_mutex_lock(&w->lock);
 	launches = w->total_launches;
 	faults = w->total_faults;
@@ -72,7 +75,7 @@ static void compose(struct worker *w, struct page *p)
 	for (struct session *s = w->sessions; s; s = s->next)
 		if (s->serving)
 			add(p, "%8u %8d %-20s %8ld %12llu %10llu %10llu %7llu", s->number, (int)s->pid, s->program,
-			    seconds_since(&s->started), (unsigned long long)(s->device_bytes / mib),
+			    seconds_since(&s->started), (unsigned long long)((s->device_bytes + s->array_bytes) / mib),
 			    (unsigned long long)(s->host_bytes / mib), (unsigned long long)s->launches,
 			    (unsigned long long)s->faults);
 	pthread_mutex_unlock(&w->lock);

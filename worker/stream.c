@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include "session.h"
+#include "limits.h"
 #include "worker_calls.h"
 
 #define STREAM_FLAGS (CU_STREAM_NON_BLOCKING)
@@ -119,6 +119,7 @@ void streams_reap(struct session *s)
 		}
 		release_real(s, st);
 		free(st);
+		s->nstreams--;
 	}
 }
 
@@ -235,8 +236,8 @@ CUresult stream_order(struct session *s, struct stream *st)
 {
 	CUresult r = CUDA_SUCCESS;
 
-	if (st->capturing)
-		return r;
+	if (st->capturing) /* a copy or kernel, what prepares it, and their edges */
+		return graph_room(s, 4);
 	if (st->legacy) {
 		r = legacy_waits(s);
 		s->st.legacy_work++;
@@ -358,7 +359,8 @@ CUresult invoke_stream_create(struct session *s, const struct msg_stream_create 
                               void *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
-	struct stream *st = calloc(1, sizeof *st);
+	streams_reap(s);
+	struct stream *st = s->nstreams < STREAMS_MAX ? calloc(1, sizeof *st) : NULL;
 	if (!st)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	st->id = m->stream;
@@ -372,6 +374,7 @@ CUresult invoke_stream_create(struct session *s, const struct msg_stream_create 
 		return r;
 	}
 	link_stream(s, st);
+	s->nstreams++;
 	return CUDA_SUCCESS;
 }
 
@@ -425,6 +428,7 @@ void event_free(struct session *s, struct event *e)
 	if (e->real)
 		s->d->cuEventDestroy_v2(e->real);
 	free(e);
+	s->nevents--;
 }
 
 struct event *event_find(const struct session *s, ag_id id)
@@ -453,9 +457,12 @@ CUresult invoke_event_create(struct session *s, const struct msg_event_create *m
                              void *rep, struct ag_out *out)
 {
 	(void)tail, (void)ntail, (void)rep, (void)out;
-	struct event *e = calloc(1, sizeof *e);
+	if (s->nevents >= EVENTS_MAX)
+		defer_sweep(s);
+	struct event *e = s->nevents < EVENTS_MAX ? calloc(1, sizeof *e) : NULL;
 	if (!e)
 		return CUDA_ERROR_OUT_OF_MEMORY;
+	s->nevents++;
 	e->id = m->event;
 	e->timing = !(m->flags & CU_EVENT_DISABLE_TIMING);
 	CUresult r = s->d->cuEventCreate(&e->real, m->flags & CU_EVENT_DISABLE_TIMING);

@@ -56,6 +56,14 @@ CUresult table_put(struct table *t, enum ag_kind kind, ag_id id, void *real, voi
 	return CUDA_SUCCESS;
 }
 
+void table_note(struct table *t, enum ag_kind kind, ag_id id, void *obj)
+{
+	struct entry *e = (struct entry *)table_find(t, kind, id);
+
+	if (e)
+		e->obj = obj;
+}
+
 void table_drop(struct table *t, enum ag_kind kind, ag_id id)
 {
 	struct entry *e = (struct entry *)table_find(t, kind, id);

@@ -62,12 +62,43 @@ static bool rows_fit(const CUDA_RESOURCE_DESC *d)
 	       (texel && d->res.pitch2D.width <= d->res.pitch2D.pitchInBytes / texel);
 }
 
+/* Bytes of a texel as a view reads it; 0: block-compressed, which nothing here is. */
+static unsigned view_bytes(CUresourceViewFormat f)
+{
+	static const uint8_t channel[] = { 1, 1, 2, 2, 4, 4, 2, 4 }, channels[] = { 1, 2, 4 };
+
+	if (f < CU_RES_VIEW_FORMAT_UINT_1X8 || f > CU_RES_VIEW_FORMAT_FLOAT_4X32)
+		return 0;
+	unsigned i = (unsigned)(f - CU_RES_VIEW_FORMAT_UINT_1X8);
+	return channel[i / 3] * channels[i % 3];
+}
+
+/* A view may change how a texel is read, not how many there are: whether the driver sees to that is not documented. */
+static bool view_fits(const struct session *s, const CUDA_RESOURCE_DESC *d, CUtexObject real)
+{
+	CUDA_RESOURCE_VIEW_DESC v, none;
+	CUDA_ARRAY3D_DESCRIPTOR a;
+
+	memset(&v, 0, sizeof v);
+	memset(&none, 0, sizeof none);
+	if (s->d->cuTexObjectGetResourceViewDesc(&v, real) || !memcmp(&v, &none, sizeof v))
+		return true;
+	if (d->resType != CU_RESOURCE_TYPE_ARRAY || s->d->cuArray3DGetDescriptor_v2(&a, d->res.array.hArray))
+		return false;
+	unsigned texel = channel_bytes(a.Format) * a.NumChannels;
+	if (v.format != CU_RES_VIEW_FORMAT_NONE && view_bytes(v.format) != texel)
+		return false;
+	size_t layers = a.Flags & (CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_CUBEMAP) && a.Depth ? a.Depth : 1;
+	return v.width == a.Width && v.height == a.Height && v.depth == a.Depth && !v.firstMipmapLevel &&
+	       !v.lastMipmapLevel && v.firstLayer <= v.lastLayer && v.lastLayer < layers;
+}
+
 CUresult object_texture_made(struct session *s, ag_id id, CUtexObject real)
 {
 	CUDA_RESOURCE_DESC d;
 	CUresult r = s->d->cuTexObjectGetResourceDesc(&d, real);
 
-	if (!r && !rows_fit(&d))
+	if (!r && (!rows_fit(&d) || !view_fits(s, &d, real)))
 		r = CUDA_ERROR_INVALID_VALUE;
 	return r ? r : texture_name(s, id, real);
 }

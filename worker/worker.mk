@@ -45,28 +45,32 @@ build/tests/window_soft: build/obj/tests/alloc/window_soft.o $(WINDOW_OBJ) $(WOR
 TESTS += build/tests/window_soft
 
 # Unit tests: the worker's objects on a recording driver, under the sanitizers.
-WORKER_TEST_SRC := tests/worker/stream_test.c tests/worker/serve_test.c tests/worker/ring_test.c
+WORKER_TEST_SRC := tests/worker/stream_test.c tests/worker/serve_test.c tests/worker/ring_test.c \
+	tests/worker/limits_test.c
 WORKER_TESTS := $(patsubst tests/worker/%_test.c,%,$(WORKER_TEST_SRC))
 WORKER_TEST_OBJ := $(call asan_objs,$(WORKER_SRC) $(WINDOW_SRC) tests/worker/fake.c \
 	$(filter-out guard/tool_main.c,$(sort $(wildcard guard/*.c))) \
 	build/gen/guard_runtime.c $(patsubst %,build/gen/%.c,worker_table driver_none driver_nv driver_soft))
 $(WORKER_TEST_OBJ) $(WORKER_TESTS:%=build/asan/obj/tests/worker/%_test.o): | $(WORKER_GEN) build/gen/build_id.h
 
+build/tests/worker_limits: WORKER_TEST_WRAP := -Wl,--wrap=prepared_get,--wrap=prepared_put
 build/tests/worker_%: build/asan/obj/tests/worker/%_test.o $(WORKER_TEST_OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(ASAN_FLAGS) -pthread -o $@ $^ -lm -ldl
+	$(CC) $(ASAN_FLAGS) -pthread $(WORKER_TEST_WRAP) -o $@ $^ -lm -ldl
 
 TESTS += $(WORKER_TESTS:%=build/tests/worker_%)
 
 # Failures, with real processes.
 build/tests/worker_load: tests/worker/load.cu
 build/tests/worker_growth: tests/worker/growth.cu
-build/tests/worker_load build/tests/worker_growth: $(LINK_LIBS) | build/bin/agileos
+build/tests/worker_greedy: tests/worker/greedy.cu
+build/tests/worker_load build/tests/worker_growth build/tests/worker_greedy: $(LINK_LIBS) | build/bin/agileos
 	@mkdir -p $(@D)
 	$(NVCC) -std=c++17 -O1 -o $@ $(filter %.cu,$^) -Lbuild/lib
 tests/worker/failure_test.sh: build/tests/worker_load build/bin/agileos
 tests/worker/growth_test.sh: build/tests/worker_growth build/bin/agileos
-TESTS += tests/worker/failure_test.sh tests/worker/growth_test.sh
+tests/worker/limits_test.sh: build/tests/worker_greedy build/tests/worker_load build/bin/agileos
+TESTS += tests/worker/failure_test.sh tests/worker/growth_test.sh tests/worker/limits_test.sh
 
 # The fuzzer of rings, and its canary.
 RING_FUZZ_WRAP := -Wl,--wrap=prepared_get,--wrap=prepared_put

@@ -485,6 +485,7 @@ local function invoke(b, g, m, plans)
 	b("\tstruct arg_%s a;\n\tdec_%s(m, tail, ntail, &a);\n\t(void)a;\n\t(void)rep;\n\t(void)out;", f.name, f.name)
 	local args = prepare(b, m, plans)
 	b("\tCUresult r;")
+	if options.room then b("\tr = %s;\n\tif (r)\n\t\treturn r;", options.room) end
 	local drop = dropped(m)
 	if options.before and drop then
 		b("\tr = %s(s, %s, out);\n\tif (r && (int)r != AG_LATER)\n\t\treturn r;", options.before,
@@ -518,6 +519,11 @@ function T.file(g)
 			end
 		end
 	end
+	b("/* Hand-written (worker/limits.c): may the session's graphs have so many more nodes and edges? */")
+	b("CUresult graph_room(struct session *s, uint64_t units);")
+	b("CUresult graph_room_copy(struct session *s, ag_id graph);")
+	b("CUresult graph_room_child(struct session *s, ag_id graph, uint64_t edges);")
+	b("CUresult graph_room_exec(struct session *s, ag_id graph);")
 	b("/* Hand-written (worker/objects.c): after a creation, before a destruction; a failure undoes the first, " ..
 		"prevents the second.\n" ..
 		" * Ids that vanish with a destroyed object are appended to out. */")

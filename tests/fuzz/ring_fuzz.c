@@ -156,10 +156,10 @@ static void look(struct ag_driver *d)
 }
 
 /* One module for whoever asks: a plain kernel, and one with a hidden parameter and shared memory. */
-struct prepared *__wrap_prepared_get(struct worker *w, const struct guard_input *in, uint32_t n, bool wide,
+struct prepared *__wrap_prepared_get(struct session *s, const struct guard_input *in, uint32_t n, bool wide,
                                      char why[512]);
 void __wrap_prepared_put(struct prepared *p);
-struct prepared *__wrap_prepared_get(struct worker *w, const struct guard_input *in, uint32_t n, bool wide,
+struct prepared *__wrap_prepared_get(struct session *s, const struct guard_input *in, uint32_t n, bool wide,
                                      char why[512])
 {
 	static const uint32_t off[] = { 0, 8 }, size[] = { 8, 4 };
@@ -196,7 +196,7 @@ struct prepared *__wrap_prepared_get(struct worker *w, const struct guard_input 
 		                     .verdict = { .ok = true, .nkernels = 2, .kernels = facts, .const_bytes = 64 } };
 	uint32_t sum = 0;
 
-	(void)w, (void)wide;
+	(void)s, (void)wide;
 	for (uint32_t i = 0; i < n; i++) /* the text must be readable from end to end */
 		for (size_t j = 0; j < in[i].len; j++)
 			sum += (uint8_t)in[i].text[j];

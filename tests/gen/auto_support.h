@@ -146,6 +146,11 @@ const struct ag_driver *session_driver(const struct session *s)
 	return &driver;
 }
 
+HOOK(graph_room, (struct session *s, uint64_t units), (void)s, (void)units)
+HOOK(graph_room_copy, (struct session *s, ag_id graph), (void)s, (void)graph)
+HOOK(graph_room_child, (struct session *s, ag_id graph, uint64_t edges), (void)s, (void)graph, (void)edges)
+HOOK(graph_room_exec, (struct session *s, ag_id graph), (void)s, (void)graph)
+
 /* --- the client ------------------------------------------------------------------------------------ */
 
 static uint8_t *begun, *sent;            /* the message being built, a copy of the last one sent */

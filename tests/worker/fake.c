@@ -81,6 +81,7 @@ bool fake_said(const char *want)
 
 #define N(h) ((unsigned)(uintptr_t)(h))
 #define CONTROL 63u
+#define BIT(set, n) ((n) < 64 && (set) >> (n) & 1)
 static uintptr_t next_stream, next_event, next_object;
 
 static CUresult current_device(CUdevice *d)
@@ -117,7 +118,7 @@ static CUresult stream_create_priority(CUstream *s, unsigned flags, int priority
 
 static CUresult stream_gone(CUstream s)
 {
-	if (fake_busy >> N(s) & 1)
+	if (BIT(fake_busy, N(s)))
 		say("BUSY-STREAM-DESTROYED");
 	fake_streams--;
 	return CUDA_SUCCESS;
@@ -127,9 +128,9 @@ static CUresult stream_query(CUstream s)
 {
 	if (N(s) == CONTROL && context_error(fake_dead))
 		return fake_dead;
-	if (fake_capturing >> N(s) & 1)
+	if (BIT(fake_capturing, N(s)))
 		return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-	return fake_busy >> N(s) & 1 ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
+	return BIT(fake_busy, N(s)) ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
 }
 
 static CUresult capture_begin(CUstream s, CUstreamCaptureMode mode)
@@ -150,13 +151,13 @@ static CUresult capture_end(CUstream s, CUgraph *g)
 
 static CUresult is_capturing(CUstream s, CUstreamCaptureStatus *status)
 {
-	*status = fake_capturing >> N(s) & 1 ? CU_STREAM_CAPTURE_STATUS_ACTIVE : CU_STREAM_CAPTURE_STATUS_NONE;
+	*status = BIT(fake_capturing, N(s)) ? CU_STREAM_CAPTURE_STATUS_ACTIVE : CU_STREAM_CAPTURE_STATUS_NONE;
 	return CUDA_SUCCESS;
 }
 
 static CUresult event_query(CUevent e)
 {
-	return fake_busy >> event_of[N(e) % sizeof event_of] & 1 ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
+	return BIT(fake_busy, event_of[N(e) % sizeof event_of]) ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
 }
 
 static CUresult stream_sync(CUstream s)
