@@ -1,5 +1,5 @@
-/* limits.c - see limits.h.  Owns the queue in front of the guard's helper and the users' shares of the log, each under a
- * lock of its own that is held for no wait and no call. */
+/* limits.c - see limits.h.  Owns the queue in front of the guard's helper and the users' shares of the log, each under
+ * a lock of its own that is held for no wait and no call. */
 #include <stdlib.h>
 #include "guard/helper.h"
 #include "limits.h"

@@ -424,8 +424,13 @@ struct session *fake_session(unsigned k)
 	s->state = AG_S_READY;
 	next_stream =
 	        0; /* the window's own stream was 1; the session's legacy stream becomes 1, further ones 2, 3, ... */
+	static bool opened;
+	if (!opened && quiet_open(w, 1000))
+		abort();
+	opened = true;
 	if (streams_open(s))
 		abort();
+	quiet_join(s);
 	fake_log[0] = 0;
 	return s;
 }

@@ -101,7 +101,8 @@ static int array()
 int main(int argc, char **argv)
 {
 	static const struct { const char *name; int (*run)(); } what[] = {
-		{ "memory", memory }, { "arrays", arrays }, { "grid", grid }, { "streams", streams }, { "child", child }, { "array", array },
+		{ "memory", memory }, { "arrays", arrays }, { "grid", grid },
+		{ "streams", streams }, { "child", child }, { "array", array },
 	};
 	for (auto &w : what)
 		if (argc == 2 && !strcmp(argv[1], w.name)) return w.run();

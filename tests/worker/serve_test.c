@@ -379,11 +379,14 @@ static const char *arrays_outlive_graphs(struct session *s)
 /* A wait for the session's own work that its end cuts short is nobody else's affair. */
 static const char *a_wait_cut_short(struct session *s)
 {
-	session_put(s, AG_K_ARRAY, AG_ID(AG_K_ARRAY, 1, 0), (void *)1);
+	struct msg_cuTexObjectDestroy *m = fake_msg(AG_OP_cuTexObjectDestroy, sizeof *m, 0, true);
+
+	session_put(s, AG_K_TEXTURE, AG_ID(AG_K_TEXTURE, 1, 0), (void *)1);
 	fake_objects++;
 	fake_busy = 1 << 1;
 	s->hangup = 1;
-	EXPECT(!array_destroy(s, 0));
+	m->texObject = AG_ID(AG_K_TEXTURE, 1, 0);
+	EXPECT(fake_serve(s, m));
 	EXPECT(s->shm->slot[0].status == CUDA_ERROR_NOT_READY && !context_error(s->shm->slot[0].status));
 	EXPECT(!the_worker.dead);
 	return NULL;
