@@ -355,6 +355,7 @@ static bool array_destroy(struct session *s, unsigned i)
 /* A graph's copy may name an array that the program destroys: it goes when no graph is left. */
 static const char *arrays_outlive_graphs(struct session *s)
 {
+	quiet_join(s);
 	for (unsigned i = 0; i < 3; i++, fake_objects++)
 		session_put(s, AG_K_ARRAY, AG_ID(AG_K_ARRAY, 1, i), (void *)(uintptr_t)(i + 1));
 	session_put(s, AG_K_GRAPHEXEC, AG_ID(AG_K_GRAPHEXEC, 1, 0), (void *)9);
