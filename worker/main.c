@@ -34,6 +34,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "guard/helper.h"
+#include "prepared.h"
 #include "session.h"
 #include "socket.h"
 
@@ -229,7 +230,7 @@ static int main_loop(struct worker *w, int signals)
 /* --- starting ----------------------------------------------------------------------------------------------- */
 
 struct options {
-	const char *socket, *group, *device;
+	const char *socket, *group, *device, *cache_key;
 	uint64_t max_memory;
 	int listen_fd;
 	bool private_mode, unguarded;
@@ -239,7 +240,7 @@ struct options {
 static int usage(void)
 {
 	fputs("usage: agileos worker [--socket PATH] [--group NAME] [--device gpu|soft|auto] [--unguarded]\n"
-	      "                      [--max-memory BYTES[KMGT]] [--kernel-limit SECONDS]\n"
+	      "                      [--max-memory BYTES[KMGT]] [--kernel-limit SECONDS] [--cache-key FILE]\n"
 	      "                                                serve clients; each may have so much memory; a kernel\n"
 	      "                                                that others wait for may run so long (30; 0: for ever)\n"
 	      "       agileos status [--socket PATH]            what a worker is doing\n"
@@ -299,6 +300,8 @@ static bool parse_options(int argc, char **argv, struct options *o)
 			o->device = argv[++i];
 		else if (!strcmp(a, "--kernel-limit") && seconds(v, &o->kernel_limit))
 			i++;
+		else if (!strcmp(a, "--cache-key"))
+			o->cache_key = argv[++i];
 		else if (!strcmp(a, "--max-memory")) {
 			if (!(o->max_memory = bytes_of(argv[++i])))
 				return false;
@@ -410,6 +413,11 @@ int worker_main(int argc, char **argv)
 	if (quiet_open(w, (uint32_t)o.kernel_limit * 1000))
 		return 1;
 	w->max_memory = o.max_memory;
+	/* Without a key whoever runs as this user could offer modules to other users' clients. */
+	if (o.cache_key ? !cache_key(o.cache_key) : o.group && !cache_own_key()) {
+		worker_log("no key for the module cache: %s holds no 16 bytes", o.cache_key ? o.cache_key : "the system");
+		return 1;
+	}
 	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (w->wake_fd < 0 || !find_group(w, o.group) || !open_socket(w, &o))
 		return 1;

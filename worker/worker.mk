@@ -70,7 +70,8 @@ build/tests/worker_load build/tests/worker_growth build/tests/worker_greedy: $(L
 tests/worker/failure_test.sh: build/tests/worker_load build/bin/agileos
 tests/worker/growth_test.sh: build/tests/worker_growth build/bin/agileos
 tests/worker/limits_test.sh: build/tests/worker_greedy build/tests/worker_load build/bin/agileos
-TESTS += tests/worker/failure_test.sh tests/worker/growth_test.sh tests/worker/limits_test.sh
+tests/worker/cache_test.sh: build/tests/worker_load build/bin/agileos
+TESTS += tests/worker/failure_test.sh tests/worker/growth_test.sh tests/worker/limits_test.sh tests/worker/cache_test.sh
 
 # The fuzzer of rings, and its canary.
 RING_FUZZ_WRAP := -Wl,--wrap=prepared_get,--wrap=prepared_put
