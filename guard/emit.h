@@ -11,15 +11,15 @@ enum inv { INV_GL, INV_GA, INV_GH, INV_GSO, INV_GSM, INV_GSA, INV_GS, INV_GPO, I
 	INV_GKM, INV_GKA,
 	INV_GK, INV_GSU, INV_GSG, INV_GPU, INV_GPG, INV_GG, INV_GB, INV_GBI, INV_GBU, INV_GBV, INV_GBC, INV_GNS,
 	INV_GCZ, INV_GTI, INV_GTA,
-	INV_GT, INV_GY, INV_COUNT };
+	INV_GT, INV_GCR, INV_GCM, INV_GCB, INV_GCO, INV_GCI, INV_GCJ, INV_GCS, INV_GCU, INV_GCG, INV_GY, INV_COUNT };
 
 /* Entry-block registers, each with its line. */
 enum entry { EN_GW = 1, EN_GM = 2, EN_GD = 4, EN_POLL = 8, EN_GSB = 16, EN_GSN = 32, EN_GLB = 64, EN_GKB = 128,
 	EN_GT = 256,
-	EN_GWE = 512 };
+	EN_GWE = 512, EN_CLUSTER = 1024 };
 
 /* What a memory operand addresses. */
-enum where { AT_PLAIN, AT_GLOBAL, AT_SHARED, AT_LOCAL, AT_CONST, AT_GENERIC };
+enum where { AT_PLAIN, AT_GLOBAL, AT_SHARED, AT_LOCAL, AT_CONST, AT_GENERIC, AT_CLUSTER };
 
 /* One group of accesses that share a fence: base + A is fenced, each access rides at off - A. */
 struct group {
@@ -105,6 +105,15 @@ bool rw_fence_access(struct rw_out *o, uint32_t inst, unsigned op, char *text, s
 void rw_fence_forget(struct rw_out *o);                                /* a label came: nothing fenced holds */
 
 void rw_note_foot(struct rw_out *o, uint32_t f);                       /* %gsl<F> is needed */
+
+void rw_fence_pend(struct rw_out *o, const struct group *g, struct pending *p);   /* reports its outcome */
+
+/* cluster.c */
+void rw_cluster_barrier(struct rw_out *o, const struct ptx_inst *in, const char *pred);
+void rw_cluster_mapa(struct rw_out *o, const struct ptx_inst *in, char rank[24]);
+uint32_t rw_cluster_fence(struct rw_out *o, const struct group *g, const char *src, bool report);
+void rw_cluster_entry(struct rw_out *o, struct rw_buf *b);
+void rw_cluster_exit(struct rw_out *o);
 
 /* matrix.c, texture.c: the lines before, and the operands to print */
 void rw_matrix(struct rw_out *o, const struct ptx_inst *in, char addr[32], char stride[32], bool *shared);

@@ -48,6 +48,7 @@ static enum where where_of(struct rw_out *o, const struct ptx_inst *in, unsigned
 	case PTX_GENERIC: return AT_GENERIC;
 	case PTX_GLOBAL: return AT_GLOBAL;
 	case PTX_SHARED: return AT_SHARED;
+	case PTX_SHARED_CLUSTER: return AT_CLUSTER;
 	case PTX_LOCAL: return AT_LOCAL;
 	case PTX_CONST: return AT_CONST;
 	case PTX_PARAM: return AT_PLAIN;
@@ -98,7 +99,8 @@ static void narrow_generic(struct rw_out *o, struct access *a)
 		mask &= ~(unsigned)RW_W_LOCAL;
 	a->mask = (uint8_t)mask;
 	if (mask == RW_W_SHARED)
-		a->where = AT_SHARED, a->mask = RW_W_GLOBAL;    /* mask says: the register holds a generic address */
+		a->where = o->k->peers ? AT_CLUSTER : AT_SHARED,
+		a->mask = RW_W_GLOBAL; /* mask says: the register holds a generic address */
 	else if (mask == RW_W_LOCAL)
 		a->where = AT_LOCAL, a->mask = RW_W_GLOBAL;
 	else if (!(mask & ~(unsigned)RW_W_GLOBAL))
@@ -132,7 +134,7 @@ static void add_access(struct rw_out *o, uint32_t i, unsigned op)
 	narrow_generic(o, &a);
 	if (a.sym && !a.sym->unsized && a.off >= 0 && (uint64_t)a.off <= a.sym->size
 		&& a.sym->size - (uint64_t)a.off >= w
-	    && a.off % (int64_t)w == 0)
+	    && a.off % (int64_t)w == 0 && (a.where != AT_SHARED || !k->peers || a.off >= RW_PEER_BYTES))
 		a.direct = true;
 	RW_ROOM(&o->rw->arena, o->acc, o->nacc, o->cap_acc);
 	o->acc[o->nacc++] = a;
@@ -178,15 +180,15 @@ static uint32_t foot_limit(struct rw_out *o, const struct access *a)
 
 	switch (a->where) {
 	case AT_GLOBAL: return GUARD_SLACK;
-	case AT_SHARED:
+	case AT_SHARED: case AT_CLUSTER:
 		if (!o->k->dyn.used)
-			size = o->k->smem.bytes;
+			size = rw_smem_room(o->k);
 		break;
 	case AT_LOCAL: size = o->k->local.bytes; break;
 	case AT_CONST: size = o->rw->cmem.bytes; break;
 	default:
-		if ((a->mask & RW_W_SHARED) && !o->k->dyn.used && o->k->smem.bytes < size)
-			size = o->k->smem.bytes;
+		if ((a->mask & RW_W_SHARED) && !o->k->dyn.used && rw_smem_room(o->k) < size)
+			size = rw_smem_room(o->k);
 		if ((a->mask & RW_W_LOCAL) && o->k->local.bytes < size)
 			size = o->k->local.bytes;
 	}
@@ -332,8 +334,8 @@ static struct rname base32(struct rw_out *o, const struct group *g)
 		if (o->k->regs[g->reg].cls == RW_RD) {
 			if (g->mask) {
 				t = rw_temp(o, RW_RD);
-				rw_line(o, "cvta.to.%s.u64 %s, %s;", g->where == AT_SHARED ? "shared" : "local", t.s,
-					b.s);
+				rw_line(o, "cvta.to.%s.u64 %s, %s;", g->where == AT_SHARED ? "shared"
+					: g->where == AT_CLUSTER ? "shared::cluster" : "local", t.s, b.s);
 				b = t;
 			}
 			t = rw_temp(o, RW_R);
@@ -348,7 +350,7 @@ static struct rname base32(struct rw_out *o, const struct group *g)
 	return t;
 }
 
-static void pend(struct rw_out *o, const struct group *g, struct pending *p)
+void rw_fence_pend(struct rw_out *o, const struct group *g, struct pending *p)
 {
 	p->line = g->line;
 	p->code = g->log2w;
@@ -397,12 +399,12 @@ static void fence_global(struct rw_out *o, const struct group *g, struct rname s
 	if (w > 1)
 		snprintf(p.bad[p.nbad++], sizeof(p.bad[0]), "u32 %s, %%gl%u_%u", lo.s, w, gl);
 	snprintf(p.addr, sizeof(p.addr), "{%s, %s}", lo.s, hi.s);
-	pend(o, g, &p);
+	rw_fence_pend(o, g, &p);
 }
 
 void rw_note_foot(struct rw_out *o, uint32_t f)
 {
-	uint64_t s = o->k->smem.used ? o->k->smem.bytes : 0;
+	uint64_t s = o->k->smem.used ? rw_smem_room(o->k) : 0;
 
 	if (f > s && f - s > o->min_dyn)
 		o->min_dyn = (uint32_t)(f - s);
@@ -426,7 +428,7 @@ static const struct small *small_of(unsigned where)
 
 static uint64_t object_bytes(struct rw_out *o, unsigned where)
 {
-	return where == AT_SHARED ? o->k->smem.bytes : where == AT_LOCAL ? o->k->local.bytes : o->rw->cmem.bytes;
+	return where == AT_SHARED ? rw_smem_room(o->k) : where == AT_LOCAL ? o->k->local.bytes : o->rw->cmem.bytes;
 }
 
 /* Shared, local or constant memory from a 32-bit address. Returns the number of the %g?<W>_ register. */
@@ -466,7 +468,7 @@ static uint32_t fence_small(struct rw_out *o, const struct group *g, unsigned wh
 		snprintf(p.bad[0], sizeof(p.bad[0]), "u32 %%%so_%u, %%%sa_%u", s->stem, a, s->stem, c);
 		snprintf(p.addr, sizeof(p.addr), "%%%so_%u", s->stem, a);
 		snprintf(p.base, sizeof(p.base), "%s", s->base);
-		pend(o, g, &p);
+		rw_fence_pend(o, g, &p);
 	}
 	return d;
 }
@@ -475,19 +477,21 @@ static uint32_t fence_small(struct rw_out *o, const struct group *g, unsigned wh
 static void add_leg(struct rw_out *o, const struct group *g, unsigned where, const char *space, struct rname src,
 	char chosen[20])
 {
-	const char *stem = where == AT_SHARED ? "gs" : "gp";
-	enum inv fu = where == AT_SHARED ? INV_GSU : INV_GPU, fg = where == AT_SHARED ? INV_GSG : INV_GPG;
+	const char *stem = where == AT_SHARED ? "gs" : where == AT_CLUSTER ? "gc" : "gp";
+	const char *last = where == AT_CLUSTER ? "s" : "";      /* of the register that the leg's fence makes */
+	enum inv fu = where == AT_SHARED ? INV_GSU : where == AT_CLUSTER ? INV_GCU : INV_GPU;
+	enum inv fg = where == AT_SHARED ? INV_GSG : where == AT_CLUSTER ? INV_GCG : INV_GPG;
 	struct rname is = rw_temp(o, RW_P), t = rw_temp(o, RW_RD), r = rw_temp(o, RW_R);
 	uint32_t w = 1u << g->log2w, n, u, v, gg;
 
 	rw_line(o, "isspacep.%s %s, %s;", space, is.s, src.s);
 	rw_line(o, "cvta.to.%s.u64 %s, %s;", space, t.s, src.s);
 	rw_line(o, "cvt.u32.u64 %s, %s;", r.s, t.s);
-	n = fence_small(o, g, where, r, false);
+	n = where == AT_CLUSTER ? rw_cluster_fence(o, g, r.s, false) : fence_small(o, g, where, r, false);
 	u = rw_inv(o, fu, g->log2w);
 	v = rw_inv(o, fg, g->log2w);
 	gg = rw_inv(o, INV_GG, g->log2w);
-	rw_line(o, "cvt.u64.u32 %%%su%u_%u, %%%s%u_%u;", stem, w, u, stem, w, n);
+	rw_line(o, "cvt.u64.u32 %%%su%u_%u, %%%s%s%u_%u;", stem, w, u, stem, last, w, n);
 	rw_line(o, "cvta.%s.u64 %%%sg%u_%u, %%%su%u_%u;", space, stem, w, v, stem, w, u);
 	rw_line(o, "selp.b64 %%gg%u_%u, %%%sg%u_%u, %s, %s;", w, gg, stem, w, v, chosen, is.s);
 	snprintf(chosen, 20, "%%gg%u_%u", w, gg);
@@ -501,14 +505,15 @@ static void fence_generic(struct rw_out *o, struct group *g)
 
 	fence_global(o, g, src, false, g->fenced);
 	if (g->mask & RW_W_SHARED)
-		add_leg(o, g, AT_SHARED, "shared", src, g->fenced);
+		add_leg(o, g, o->k->peers ? AT_CLUSTER : AT_SHARED, o->k->peers ? "shared::cluster" : "shared", src,
+			g->fenced);
 	if (g->mask & RW_W_LOCAL)
 		add_leg(o, g, AT_LOCAL, "local", src, g->fenced);
 	if (!report)
 		return;
 	snprintf(p.bad[0], sizeof(p.bad[0]), "u64 %s, %s", src.s, g->fenced);
 	snprintf(p.addr, sizeof(p.addr), "%s", src.s);
-	pend(o, g, &p);
+	rw_fence_pend(o, g, &p);
 }
 
 static void emit_fence(struct rw_out *o, struct group *g)
@@ -522,6 +527,10 @@ static void emit_fence(struct rw_out *o, struct group *g)
 		break;
 	case AT_GENERIC:
 		fence_generic(o, g);
+		break;
+	case AT_CLUSTER:
+		n = rw_cluster_fence(o, g, base32(o, g).s, reporting(o));
+		snprintf(g->fenced, sizeof(g->fenced), "%%gcs%u_%u", 1u << g->log2w, n);
 		break;
 	default:
 		s = small_of(g->where);

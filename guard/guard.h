@@ -41,7 +41,7 @@
  *         .param .b64 pc                         only with hidden_coop, always last; the last line has no comma
  *     )
  *     .maxntid 256, 1, 1                         optional, a line each, in this order: .maxntid .reqntid .minnctapersm
- *     {                                          .maxnreg
+ *     {                                          .maxnreg .explicitcluster .reqnctapercluster .maxclusterrank
  *         .reg .b32 %r<123>;                     all register declarations; %x<1> declares %x0.  Invariant registers
  *         .reg .b32 %gw;                         without a number stand alone
  *         .shared .align 16 .b8 ag_smem_<N>[S];  at most one; alignment 16 to 1024; S is a multiple of 32
@@ -118,6 +118,36 @@
  *     then:    mul.hi.u32 %gyq_n, %gyn_n, M;  min.u32 %gym_n, any, %gyq_n;  and.b32 %gys_n, %gym_n, -A;
  *              wmma.load.a.sync.aligned.row.m16n16k16.global.f16 {...}, [%gya_n], %gys_n;    (.shared: [%gyb_n])
  *     so that (R-1) * stride + C elements end inside the window (the last line in its slack) or the block's memory.
+ *   barrier of the cluster: %gcf is 1 while the thread has arrived and not waited (PTX leaves the rest undefined)
+ *     entry: mov.u32 %gcf, 0;
+ *     arrive: setp.eq.u32 %gcq, %gcf, 0;   @%gcq barrier.cluster.arrive;   mov.u32 %gcf, 1;       (or .arrive.relaxed)
+ *     wait:   setp.ne.u32 %gcq, %gcf, 0;   @%gcq barrier.cluster.wait;     mov.u32 %gcf, 0;
+ *     Such a kernel waits so directly before `ret`, too.
+ *   shared memory of other blocks of the cluster: a kernel whose shared object is named ag_peer_N, whose first 32 bytes
+ *     are the guard's: S in all forms above and below is 32 less than declared, %gsb is ag_peer_N+32, accesses
+ *     [ag_peer_N+imm] have imm >= 32.
+ *     entry, the last lines of it that are not the client's; all blocks have started when they are through:
+ *       mov.u32 %gcn, %cluster_nctarank;   sub.u32 %gcl, %gcn, 1;   mov.u32 %gca, ag_peer_N;
+ *       mov.u32 %gct, %ntid.x;   mov.u32 %gce, %ntid.y;   mul.lo.u32 %gct, %gct, %gce;
+ *       mov.u32 %gce, %ntid.z;   mul.lo.u32 %gct, %gct, %gce;   sub.u32 %gct, %gct, 1;   mov.u32 %gce, 0;
+ *       st.shared.u32 [ag_peer_N], %gce;   st.shared.u32 [ag_peer_N+4], %gce;
+ *       barrier.cluster.arrive;   barrier.cluster.wait;
+ *     getctarank.shared::cluster.u32 %gcr_n, any;   min.u32 %gcm_n, any, %gcl;
+ *     mapa.shared::cluster.u32 %gcb_n, %gsb, %gcm_n;   sub.u32 %gco_n, any, %gcb_n;
+ *     min.u32 %gci_n, %gco_n, %gsl<F>;  or IMM, as for shared;   and.b32 %gcj_n, %gci_n, -W;  (W = 1: mov.b32)
+ *     add.u32 %gcs<W>_n, %gcj_n, %gcb_n;            access: ld.shared::cluster.u32 %r1, [%gcs<W>_n+imm]; as for shared
+ *     cvt.u64.u32 %gcu<W>_n, %gcs<W>_i;   cvta.shared::cluster.u64 %gcg<W>_n, %gcu<W>_i;     an x or y of %gg<W>
+ *     mapa itself is arithmetic; its rank is a %gcm.
+ *     exit, after all else that follows $Lkill: the last thread of each block stays until those of all blocks have come
+ *     here, and takes part in barriers of the cluster meanwhile (verify_cluster.c says why that is enough):
+ *       $Lpeers:   the lines of a wait;   fence.acq_rel.cluster;   atom.shared.add.u32 %gce, [ag_peer_N], 1;
+ *       setp.ne.u32 %gcq, %gce, %gct;   @%gcq bra $Lpeers3;   fence.acq_rel.cluster;   mov.u32 %gce, 0;
+ *       $Lpeers1:   mapa.shared::cluster.u32 %gcx, %gca, %gce;
+ *       red.release.cluster.shared::cluster.add.u32 [%gcx+4], 1;   add.u32 %gce, %gce, 1;
+ *       setp.lt.u32 %gcq, %gce, %gcn;   @%gcq bra $Lpeers1;
+ *       $Lpeers2:   ld.acquire.cluster.shared.u32 %gce, [ag_peer_N+4];   setp.ge.u32 %gcq, %gce, %gcn;
+ *       @%gcq bra $Lpeers3;   barrier.cluster.arrive;   barrier.cluster.wait;   bra $Lpeers2;
+ *       $Lpeers3:   ret;
  *   textures (tex, tld4, txq; a handle is [%gt_n, {...}] or [%gt_n]):
  *     entry: ld.const.u64 %gtb, [ag_desc+56];   ld.const.u32 %gtc, [ag_desc+64];   sub.u32 %gtl, %gtc, 1;
  *     min.u32 %gti_n, any, %gtl;   mad.wide.u32 %gta_n, %gti_n, 8, %gtb;   ld.global.u64 %gt_n, [%gta_n];
@@ -165,7 +195,7 @@
 #include "ptx.h"
 
 #define GUARD_BODY_MARK "// agileos: body\n"
-#define GUARD_VERSION 1u            /* of the guarded form; part of the cache key */
+#define GUARD_VERSION 2u            /* of the guarded form; part of the cache key */
 
 /* A gate that client code may call; becomes gate_<name>. The client's text holds `.extern .func (ret) name (params)`,
  * or a *definition* of that name (the fallback that runs where no service exists: adapters/<name>/<name>.cuh): either

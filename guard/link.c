@@ -195,8 +195,6 @@ static void resolve_func(struct rw *rw, struct ptx_func *f)
 
 static void check_entry(struct rw *rw, const struct ptx_func *f)
 {
-	if (f->reqnctapercluster[0] || f->explicit_cluster || f->maxclusterrank)
-		rw_refuse(rw, f->line, "kernel '%s' asks for a cluster: clusters are not guarded", f->name);
 	if (f->param_bytes > 32764)
 		rw_refuse(rw, f->line, "kernel '%s' has more parameter bytes than a launch can carry", f->name);
 	for (uint32_t i = 0; i < f->nparams; i++)

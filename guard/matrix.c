@@ -130,8 +130,8 @@ static void fence_shared(struct rw_out *o, uint32_t n, struct rname src, uint32_
 		o->entry |= EN_GSN;
 		rw_note_foot(o, foot);
 		snprintf(limit, sizeof(limit), "%%gsl%u", foot);
-	} else if (o->k->smem.bytes >= foot) {
-		snprintf(limit, sizeof(limit), "%llu", (unsigned long long)(o->k->smem.bytes - foot));
+	} else if (rw_smem_room(o->k) >= foot) {
+		snprintf(limit, sizeof(limit), "%llu", (unsigned long long)(rw_smem_room(o->k) - foot));
 	} else {
 		rw_refuse(o->rw, p->line, "a matrix line is larger than the kernel's shared memory");
 	}

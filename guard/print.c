@@ -12,24 +12,28 @@ static const struct { const char *prefix, *type; } classes[RW_NCLASS] = {
 	{ "%p", "pred" }, { "%h", "b16" }, { "%r", "b32" }, { "%rd", "b64" }, { "%q", "b128" },
 };
 
-static const struct { const char *name, *type; bool widths; } families[INV_COUNT] = {
-	[INV_GL] = { "gl", "b32", true }, [INV_GA] = { "ga", "b64", true }, [INV_GH] = { "gh_", "b32", false },
-	[INV_GSO] = { "gso_", "b32", false }, [INV_GSM] = { "gsm_", "b32", false }, [INV_GSA] = { "gsa_", "b32",
-	false },
-	[INV_GS] = { "gs", "b32", true },
-	[INV_GPO] = { "gpo_", "b32", false }, [INV_GPM] = { "gpm_", "b32", false }, [INV_GPA] = { "gpa_", "b32",
-	false },
-	[INV_GP] = { "gp", "b32", true },
-	[INV_GKO] = { "gko_", "b32", false }, [INV_GKM] = { "gkm_", "b32", false }, [INV_GKA] = { "gka_", "b32",
-	false },
-	[INV_GK] = { "gk", "b32", true },
-	[INV_GSU] = { "gsu", "b64", true }, [INV_GSG] = { "gsg", "b64", true },
-	[INV_GPU] = { "gpu", "b64", true }, [INV_GPG] = { "gpg", "b64", true }, [INV_GG] = { "gg", "b64", true },
-	[INV_GB] = { "gb_", "b32", false }, [INV_GBI] = { "gbi_", "b32", false }, [INV_GBU] = { "gbu_", "b32", false },
-	[INV_GBV] = { "gbv_", "b32", false }, [INV_GBC] = { "gbc_", "b32", false }, [INV_GNS] = { "gns_", "b32",
-	false },
-	[INV_GCZ] = { "gcz_", "b32", false }, [INV_GTI] = { "gti_", "b32", false }, [INV_GTA] = { "gta_", "b64",
-	false }, [INV_GT] = { "gt_", "b64", false },
+static const struct { const char *name, *type; bool widths;
+} families[INV_COUNT] = {
+	[INV_GL] = { "gl", "b32", true },     [INV_GA] = { "ga", "b64", true },
+	[INV_GH] = { "gh_", "b32", false },   [INV_GSO] = { "gso_", "b32", false },
+	[INV_GSM] = { "gsm_", "b32", false }, [INV_GSA] = { "gsa_", "b32", false },
+	[INV_GS] = { "gs", "b32", true },     [INV_GPO] = { "gpo_", "b32", false },
+	[INV_GPM] = { "gpm_", "b32", false }, [INV_GPA] = { "gpa_", "b32", false },
+	[INV_GP] = { "gp", "b32", true },     [INV_GKO] = { "gko_", "b32", false },
+	[INV_GKM] = { "gkm_", "b32", false }, [INV_GKA] = { "gka_", "b32", false },
+	[INV_GK] = { "gk", "b32", true },     [INV_GSU] = { "gsu", "b64", true },
+	[INV_GSG] = { "gsg", "b64", true },   [INV_GPU] = { "gpu", "b64", true },
+	[INV_GPG] = { "gpg", "b64", true },   [INV_GG] = { "gg", "b64", true },
+	[INV_GB] = { "gb_", "b32", false },   [INV_GBI] = { "gbi_", "b32", false },
+	[INV_GBU] = { "gbu_", "b32", false }, [INV_GBV] = { "gbv_", "b32", false },
+	[INV_GBC] = { "gbc_", "b32", false }, [INV_GNS] = { "gns_", "b32", false },
+	[INV_GCZ] = { "gcz_", "b32", false }, [INV_GTI] = { "gti_", "b32", false },
+	[INV_GTA] = { "gta_", "b64", false }, [INV_GT] = { "gt_", "b64", false },
+	[INV_GCR] = { "gcr_", "b32", false }, [INV_GCM] = { "gcm_", "b32", false },
+	[INV_GCB] = { "gcb_", "b32", false }, [INV_GCO] = { "gco_", "b32", false },
+	[INV_GCI] = { "gci_", "b32", false }, [INV_GCJ] = { "gcj_", "b32", false },
+	[INV_GCS] = { "gcs", "b32", true },   [INV_GCU] = { "gcu", "b64", true },
+	[INV_GCG] = { "gcg", "b64", true },
 };
 
 /* --- text --- */
@@ -228,10 +232,12 @@ static void set_space(struct ptx_inst *in, enum where where)
 		PTX_MOD_m16n16k16,
 		PTX_MOD_m16n16k8, PTX_MOD_m8n32k16, PTX_MOD_m32n8k16, PTX_MOD_m8n8k4, PTX_MOD_m8n8k32,
 		PTX_MOD_m8n8k128 };
-	enum ptx_mod m = where == AT_GLOBAL ? PTX_MOD_global : where == AT_SHARED ? PTX_MOD_shared : PTX_MOD_local;
+	enum ptx_mod m = where == AT_GLOBAL ? PTX_MOD_global : where == AT_SHARED ? PTX_MOD_shared
+		: where == AT_CLUSTER ? PTX_MOD_shared_cluster : PTX_MOD_local;
 	unsigned at = 0;
 
-	if (in->space != PTX_GENERIC || (where != AT_GLOBAL && where != AT_SHARED && where != AT_LOCAL)
+	if (in->space != PTX_GENERIC || (where != AT_GLOBAL && where != AT_SHARED && where != AT_LOCAL
+		&& where != AT_CLUSTER)
 		|| in->nmods >= PTX_MAX_MODS
 	    || in->op == PTX_OP_ldu || in->op == PTX_OP_cp)
 		return;
@@ -242,7 +248,8 @@ static void set_space(struct ptx_inst *in, enum where where)
 	memmove(&in->mods[at + 1], &in->mods[at], (in->nmods - at) * sizeof(in->mods[0]));
 	in->mods[at] = (uint16_t)m;
 	in->nmods++;
-	in->space = where == AT_GLOBAL ? PTX_GLOBAL : where == AT_SHARED ? PTX_SHARED : PTX_LOCAL;
+	in->space = where == AT_GLOBAL ? PTX_GLOBAL : where == AT_SHARED ? PTX_SHARED
+		: where == AT_CLUSTER ? PTX_SHARED_CLUSTER : PTX_LOCAL;
 }
 
 /* Hints that name a cache policy take an operand along; unified is a promise about addresses. */
@@ -375,6 +382,12 @@ static void barrier(struct rw_out *o, const struct ptx_inst *in)
 	bool red = rw_has(in, PTX_MOD_red), warp = rw_has(in, PTX_MOD_warp);
 	unsigned first = red ? 1 : 0, last = in->nops - (red ? 1 : 0);
 
+	if (rw_has(in, PTX_MOD_cluster)) {
+		buf[0] = 0;
+		put_pred(&t, in);
+		rw_cluster_barrier(o, in, buf);
+		return;
+	}
 	if (in->nops < 1 || (red && in->nops < 3) || last - first > 2 || (warp && (in->nops != 1 || red)))
 		rw_refuse(o->rw, in->line, "opcode '%s' has an unexpected number of operands", ptx_op_name(in->op));
 	if (!warp) {
@@ -487,22 +500,48 @@ static void check_cp_async(struct rw_out *o, struct ptx_inst *in)
 /* Suffixes of accesses in the order of the PTX grammar; the compiler takes them in any. */
 static unsigned mod_rank(uint16_t m)
 {
-	static const struct { uint8_t rank; uint16_t mod; } ranks[] = {
-		{ 1, PTX_MOD_weak }, { 1, PTX_MOD_volatile }, { 1, PTX_MOD_relaxed }, { 1, PTX_MOD_acquire }, { 1,
-			PTX_MOD_release },
-		{ 1, PTX_MOD_acq_rel }, { 1, PTX_MOD_sc }, { 1, PTX_MOD_mmio }, { 2, PTX_MOD_cta }, { 2,
-		PTX_MOD_cluster }, { 2, PTX_MOD_gpu },
-		{ 2, PTX_MOD_sys }, { 3, PTX_MOD_const }, { 3, PTX_MOD_global }, { 3, PTX_MOD_local }, { 3,
-		PTX_MOD_param },
-		{ 3, PTX_MOD_shared }, { 4, PTX_MOD_ca }, { 4, PTX_MOD_cg }, { 4, PTX_MOD_cs }, { 4, PTX_MOD_lu },
+	static const struct { uint8_t rank; uint16_t mod;
+	} ranks[] = {
+		{ 1, PTX_MOD_weak },
+		{ 1, PTX_MOD_volatile },
+		{ 1, PTX_MOD_relaxed },
+		{ 1, PTX_MOD_acquire },
+		{ 1, PTX_MOD_release },
+		{ 1, PTX_MOD_acq_rel },
+		{ 1, PTX_MOD_sc },
+		{ 1, PTX_MOD_mmio },
+		{ 2, PTX_MOD_cta },
+		{ 2, PTX_MOD_cluster },
+		{ 2, PTX_MOD_gpu },
+		{ 2, PTX_MOD_sys },
+		{ 3, PTX_MOD_const },
+		{ 3, PTX_MOD_global },
+		{ 3, PTX_MOD_local },
+		{ 3, PTX_MOD_param },
+		{ 3, PTX_MOD_shared },
+		{ 3, PTX_MOD_shared_cluster },
+		{ 4, PTX_MOD_ca },
+		{ 4, PTX_MOD_cg },
+		{ 4, PTX_MOD_cs },
+		{ 4, PTX_MOD_lu },
 		{ 4, PTX_MOD_cv },
-		{ 4, PTX_MOD_wb }, { 4, PTX_MOD_wt }, { 5, PTX_MOD_nc }, { 6, PTX_MOD_L1_evict_first }, { 6,
-		PTX_MOD_L1_evict_last },
-		{ 6, PTX_MOD_L1_evict_normal }, { 6, PTX_MOD_L1_evict_unchanged }, { 6, PTX_MOD_L1_no_allocate },
-		{ 7, PTX_MOD_L2_evict_first }, { 7, PTX_MOD_L2_evict_last }, { 7, PTX_MOD_L2_evict_normal }, { 8,
-		PTX_MOD_L2_64B },
-		{ 8, PTX_MOD_L2_128B }, { 8, PTX_MOD_L2_256B }, { 10, PTX_MOD_noftz }, { 11, PTX_MOD_v2 }, { 11,
-		PTX_MOD_v4 },
+		{ 4, PTX_MOD_wb },
+		{ 4, PTX_MOD_wt },
+		{ 5, PTX_MOD_nc },
+		{ 6, PTX_MOD_L1_evict_first },
+		{ 6, PTX_MOD_L1_evict_last },
+		{ 6, PTX_MOD_L1_evict_normal },
+		{ 6, PTX_MOD_L1_evict_unchanged },
+		{ 6, PTX_MOD_L1_no_allocate },
+		{ 7, PTX_MOD_L2_evict_first },
+		{ 7, PTX_MOD_L2_evict_last },
+		{ 7, PTX_MOD_L2_evict_normal },
+		{ 8, PTX_MOD_L2_64B },
+		{ 8, PTX_MOD_L2_128B },
+		{ 8, PTX_MOD_L2_256B },
+		{ 10, PTX_MOD_noftz },
+		{ 11, PTX_MOD_v2 },
+		{ 11, PTX_MOD_v4 },
 		{ 11, PTX_MOD_v8 },
 	};
 
@@ -606,6 +645,25 @@ static void texture(struct rw_out *o, const struct ptx_inst *in)
 	rw_line(o, "%s;", buf);
 }
 
+static void map_address(struct rw_out *o, const struct ptx_inst *in)
+{
+	char rank[24] = "", buf[256];
+	struct text t = { buf, sizeof(buf), 0, o, in->line };
+
+	if (o->k->peers)
+		rw_cluster_mapa(o, in, rank);
+	put_pred(&t, in);
+	put_name(&t, in);
+	put(&t, " ");
+	put_operand(&t, &in->ops[0]);
+	put(&t, ", ");
+	put_operand(&t, &in->ops[1]);
+	put(&t, ", %s", rank);
+	if (!*rank)
+		put_operand(&t, &in->ops[2]);
+	rw_line(o, "%s;", buf);
+}
+
 /* mov.b32 %r, {0, %h}: literals are not packed in the canonical form. */
 static void pack_literals(struct rw_out *o, const struct ptx_inst *in)
 {
@@ -668,6 +726,7 @@ static void one(struct rw_out *o, uint32_t i)
 	case RW_C_BRX: branch_table(o, i, in); break;
 	case RW_C_BAR: barrier(o, in); break;
 	case RW_C_SLEEP: nap(o, in); break;
+	case RW_C_MAPA: map_address(o, in); break;
 	case RW_C_TEX: texture(o, in); break;
 	case RW_C_WMMA:
 		if (!rw_has(in, PTX_MOD_mma)) {
@@ -709,6 +768,7 @@ static void print_body(struct rw_out *o)
 	rw_report_flush(o);
 	rw_buf_fmt(o->rw, &o->rw->body, "$Lkill:\n");
 	rw_report_exit(o);
+	rw_cluster_exit(o);
 	rw_line(o, "ret;");
 }
 
@@ -754,6 +814,14 @@ static void print_params(struct rw_out *o)
 		head(o, ".minnctapersm %" PRIu32 "\n", f->minnctapersm);
 	if (f->maxnreg)
 		head(o, ".maxnreg %" PRIu32 "\n", f->maxnreg);
+	if (f->explicit_cluster)
+		head(o, ".explicitcluster\n");
+	if (f->reqnctapercluster[0])
+		head(o, ".reqnctapercluster %" PRIu32 ", %" PRIu32 ", %" PRIu32 "\n", f->reqnctapercluster[0],
+			f->reqnctapercluster[1] ? f->reqnctapercluster[1] : 1,
+			f->reqnctapercluster[2] ? f->reqnctapercluster[2] : 1);
+	if (f->maxclusterrank)
+		head(o, ".maxclusterrank %" PRIu32 "\n", f->maxclusterrank);
 }
 
 static void print_registers(struct rw_out *o)
@@ -766,7 +834,8 @@ static void print_registers(struct rw_out *o)
 		"%gsn" },
 		{ EN_GLB, "b32", "%glb" }, { EN_GKB, "b32", "%gkb" }, { EN_GT, "b64", "%gtb" }, { EN_GT, "b32",
 		"%gtc" },
-		{ EN_GT, "b32", "%gtl" }, { EN_GWE, "b32", "%gwe" },
+		{ EN_GT, "b32", "%gtl" }, { EN_GWE, "b32", "%gwe" }, { EN_CLUSTER, "b32", "%gcf" },
+		{ EN_CLUSTER, "pred", "%gcq" },
 	};
 
 	for (unsigned c = 0; c < RW_NCLASS; c++)
@@ -792,6 +861,8 @@ static void print_registers(struct rw_out *o)
 	for (size_t i = 0; i < ARRAY_LEN(entry_regs); i++)
 		if (o->entry & entry_regs[i].bit)
 			head(o, "\t.reg .%s %s;\n", entry_regs[i].type, entry_regs[i].name);
+	for (const char *m = "nlatex"; *m && o->k->peers; m++)
+		head(o, "\t.reg .b32 %%gc%c;\n", *m);
 	for (uint32_t i = 0; i < o->nfoot; i++)
 		head(o, "\t.reg .b32 %%gsl%" PRIu32 ";\n", o->footprints[i]);
 }
@@ -828,10 +899,10 @@ static void print_entry(struct rw_out *o)
 		if (o->entry & lines[i].bit)
 			head(o, "\t%s\n", lines[i].text);
 	if (o->entry & EN_GSB)
-		head(o, "\tmov.u32 %%gsb, %s;\n", k->smem.used ? k->smem.var.name : "ag_dyn");
+		head(o, "\tmov.u32 %%gsb, %s%s;\n", k->smem.used ? k->smem.var.name : "ag_dyn", k->peers ? "+32" : "");
 	if (o->entry & EN_GSN) {
 		head(o, "\tmov.u32 %%gsd, %%dynamic_smem_size;\n");
-		head(o, "\tadd.u32 %%gsn, %%gsd, %" PRIu64 ";\n", k->smem.used ? k->smem.bytes : 0);
+		head(o, "\tadd.u32 %%gsn, %%gsd, %" PRIu64 ";\n", k->smem.used ? rw_smem_room(k) : 0);
 	}
 	for (uint32_t i = 0; i < o->nfoot; i++)
 		head(o, "\tsub.u32 %%gsl%" PRIu32 ", %%gsn, %" PRIu32 ";\n", o->footprints[i], o->footprints[i]);
@@ -839,6 +910,7 @@ static void print_entry(struct rw_out *o)
 		head(o, "\tmov.u32 %%glb, %s;\n", k->local.var.name);
 	if (o->entry & EN_GKB)
 		head(o, "\tmov.u32 %%gkb, ag_const;\n");
+	rw_cluster_entry(o, &o->rw->text);
 	if (o->record) {
 		head(o, "\tmov.u32 %s, 0;\n", rw_rn(o, o->rec_line).s);
 		head(o, "\tmov.u64 %s, 0;\n", rw_rn(o, o->rec_addr).s);
@@ -856,6 +928,7 @@ void rw_print_kernel(struct rw *rw, struct rw_kernel *k)
 	o->tables_used = rw_alloc(rw, (k->ntables + 1) * sizeof(uint32_t));
 	o->version = rw_alloc(rw, (k->nregs + 1) * sizeof(uint32_t));
 	rw->body.len = 0;
+	o->entry |= k->peers ? EN_CLUSTER | EN_GSB : 0;
 	print_body(o);
 	if (o->record) {
 		rw_rn(o, o->rec_line);

@@ -315,7 +315,8 @@ static void do_cvta(struct move *m, struct ptx_inst *in)
 		take_pred(to, in);
 		return;
 	}
-	if (in->space != PTX_SHARED && in->space != PTX_LOCAL && in->space != PTX_PARAM)
+	if (in->space != PTX_SHARED && in->space != PTX_LOCAL && in->space != PTX_PARAM
+	    && in->space != PTX_SHARED_CLUSTER)
 		rw_refuse(m->rw, in->line, "opcode 'cvta' is not supported for this state space");
 	swap_mod(in, PTX_MOD_param, PTX_MOD_local);
 	swap_mod(in, PTX_MOD_param_entry, PTX_MOD_local);
@@ -394,6 +395,10 @@ static void do_access(struct move *m, struct ptx_inst *in)
 		}
 		if (o->base == PTX_O_VAR) {
 			/* cp.async names two spaces; each operand's own is then what counts */
+			if (in->space == PTX_SHARED_CLUSTER) {  /* a variable by its name is the block's own */
+				swap_mod(in, PTX_MOD_shared_cluster, PTX_MOD_shared);
+				in->space = PTX_SHARED;
+			}
 			if (in->op != PTX_OP_cp && !same_space(in->space, rw_var_of(m->rw, o->u.var)))
 				rw_refuse(m->rw, in->line,
 					"variable '%s' is accessed in another state space than its own",
@@ -536,16 +541,21 @@ static const char *object_name(struct rw *rw, const char *stem, uint32_t n)
 
 void rw_relocate(struct rw *rw, struct rw_kernel *k)
 {
+	static const struct ptx_var peers = { .size = RW_PEER_BYTES };
 	struct move m = { .rw = rw, .k = k };
 	struct ptx_inst *body = k->insts;
 	uint32_t n = k->ninsts;
 
-	k->smem.var = (struct ptx_var){ .name = object_name(rw, "ag_smem_", k->index), .space = PTX_SHARED };
+	rw_cluster_find(k);
+	k->smem.var = (struct ptx_var){ .name = object_name(rw, k->peers ? "ag_peer_" : "ag_smem_", k->index),
+		.space = PTX_SHARED };
 	k->dyn.var = (struct ptx_var){ .name = "ag_dyn", .space = PTX_SHARED, .unsized = true };
 	k->local.var = (struct ptx_var){ .name = object_name(rw, "ag_local_", k->index), .space = PTX_LOCAL };
 	k->insts = NULL;
 	k->ninsts = k->cap_insts = 0;
 	m.in = body;
+	if (k->peers)
+		take(rw, k, &k->smem, &peers, peers.size, 32, MAX_SHARED, k->src->line);
 	for (uint32_t i = 0; i < k->src->nvars && n; i++)       /* an address can be reached without its name */
 		if (k->src->vars[i]->space == PTX_SHARED || k->src->vars[i]->space == PTX_LOCAL)
 			locate(&m, k->src->vars[i], 0);

@@ -79,6 +79,7 @@ struct rw_func {
 
 /* ag_smem_N, ag_dyn, ag_local_N, ag_const */
 struct rw_obj { struct ptx_var var; uint64_t bytes; uint32_t align; bool used; };
+enum { RW_PEER_BYTES = 32 };        /* of a shared object with peers, before what fences lead to */
 
 /* Place of one client's shared or local variable in this kernel. */
 struct rw_place_of { const struct ptx_var *v; uint64_t off; };
@@ -98,6 +99,7 @@ struct rw_kernel {
 	uint32_t *param_local;          /* per formal: 1 + offset of its copy in local, 0 none */
 	uint32_t gd;                    /* 1 + register, 0 none */
 	bool uses_printf, hidden_coop;
+	bool peers;                     /* makes addresses of other blocks' shared memory */
 	uint32_t min_dyn;               /* least dynamic shared size, see guard.h */
 	struct rw_known *known;         /* space.c: per register */
 };
@@ -140,10 +142,31 @@ const char *rw_keep_str(struct rw *rw, const char *s);
 /* ops.c: the allow-list.  Roles of the operands, one letter each in order, the part after '?' optional:
  * d written (register, pair, vector or _), s read, m memory operand, l label, t table, f function and its lists. */
 struct rw_opinfo { const char *name; uint8_t cls; const char *roles; const char *mods; const char *refusal; };
-enum rw_opclass { RW_C_NONE, RW_C_PLAIN, RW_C_MOV, RW_C_LD, RW_C_ST, RW_C_ATOM, RW_C_RED, RW_C_BRA, RW_C_BRX,
-	RW_C_CALL, RW_C_RET, RW_C_TRAP,
-	RW_C_BAR, RW_C_SLEEP, RW_C_CVTA, RW_C_DROP, RW_C_CPASYNC, RW_C_MBAR, RW_C_LDMATRIX, RW_C_TEX, RW_C_WMMA,
-	RW_C_PSEUDO };
+enum rw_opclass {
+	RW_C_NONE,
+	RW_C_PLAIN,
+	RW_C_MOV,
+	RW_C_LD,
+	RW_C_ST,
+	RW_C_ATOM,
+	RW_C_RED,
+	RW_C_BRA,
+	RW_C_BRX,
+	RW_C_CALL,
+	RW_C_RET,
+	RW_C_TRAP,
+	RW_C_BAR,
+	RW_C_SLEEP,
+	RW_C_MAPA,
+	RW_C_CVTA,
+	RW_C_DROP,
+	RW_C_CPASYNC,
+	RW_C_MBAR,
+	RW_C_LDMATRIX,
+	RW_C_TEX,
+	RW_C_WMMA,
+	RW_C_PSEUDO
+};
 const struct rw_opinfo *rw_op(unsigned op);
 void rw_check_inst(struct rw *rw, const struct ptx_inst *in);     /* refuses what the list does not hold */
 bool rw_sreg_allowed(enum ptx_sreg s);
@@ -163,6 +186,14 @@ struct ptx_operand rw_imm_op(int64_t v);
 struct ptx_inst *rw_emit(struct rw_kernel *k, unsigned op, uint32_t line, unsigned nops);
 struct ptx_inst rw_make(struct rw *rw, unsigned op, uint32_t line, const uint16_t *mods, unsigned nmods, unsigned nops);
 uint32_t rw_gd(struct rw_kernel *k);
+
+/* cluster.c: does the kernel use shared memory of other blocks? */
+void rw_cluster_find(struct rw_kernel *k);
+/* Bytes of the kernel's shared object that are the client's. */
+static inline uint64_t rw_smem_room(const struct rw_kernel *k)
+{
+	return k->smem.bytes - (k->peers ? RW_PEER_BYTES : 0);
+}
 
 /* Runtime functions and gates (callee.c). */
 struct rw_callee {

@@ -75,13 +75,15 @@ static unsigned flows(const struct rw_kernel *k, const struct ptx_inst *in)
 	switch (in->op) {
 	case PTX_OP_ld: case PTX_OP_ldu:
 		return in->space == PTX_PARAM ? RW_W_GLOBAL : RW_W_ANY;
+	case PTX_OP_mapa:
+		return in->space == PTX_GENERIC ? RW_W_SHARED : 0;
 	case PTX_OP_atom:
 		return RW_W_ANY;
 	case RW_OP_CALL:
 		return RW_W_ANY;
 	case PTX_OP_cvta:
 		if (!rw_has(in, PTX_MOD_to))
-			return in->space == PTX_SHARED ?
+			return in->space == PTX_SHARED || in->space == PTX_SHARED_CLUSTER ?
 				RW_W_SHARED : in->space == PTX_LOCAL ? RW_W_LOCAL : RW_W_GLOBAL;
 		return 0;
 	case PTX_OP_mad: case PTX_OP_madc:

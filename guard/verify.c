@@ -124,6 +124,8 @@ static bool tuning(struct verifier *v, uint32_t *row)
 {
 	static const struct { const char *name; uint32_t n; uint64_t max; } rows[] = {
 		{ ".maxntid", 3, 1024 }, { ".reqntid", 3, 1024 }, { ".minnctapersm", 1, 64 }, { ".maxnreg", 1, 255 },
+		{ ".explicitcluster", 0, 1 }, { ".reqnctapercluster", 3, VMAX_CLUSTER },
+		{ ".maxclusterrank", 1, VMAX_CLUSTER },
 	};
 	struct vword w;
 	uint64_t n, product = 1;
@@ -155,6 +157,7 @@ static void forget_kernel(struct verifier *v)
 	v->carry = 0;
 	v->naps = 0;
 	v->began = v->polled = v->ended = v->killed = false;
+	v->peers = v->peers_ready = v->cluster_used = v->waited = v->bare_ret = false;
 }
 
 /* .visible .entry was read. */

@@ -265,16 +265,20 @@ static bool object(struct verifier *v, const char *kind, uint32_t max, struct vo
 	char want[24];
 	struct vword name;
 	uint64_t align, bytes;
-	snprintf(want, sizeof want, "ag_%s_%u", kind, v->k.index);
 	if (!expect_word(v, ".align") || !expect_uint(v, 1024, &align) || !expect_word(v, ".b8") ||
 		!vlex_word(&v->lex, &name) || !expect(v, '[') ||
 	    !expect_uint(v, max, &bytes) || !expect(v, ']') || !expect(v, ';') || !expect_end(v))
-		return refuse(v, "not the declaration of '%s'", want);
+		return refuse(v, "not the declaration of an object");
+	if (o == &v->shared && name.n > 8 && !memcmp(name.s, "ag_peer_", 8)) {
+		v->peers = true;
+		kind = "peer";
+	}
+	snprintf(want, sizeof want, "ag_%s_%u", kind, v->k.index);
 	if (!vword_is(name, want) || o->align || align < 16 || (align & (align - 1)) || !bytes)
 		return refuse(v, "not the declaration of '%s'", want);
 	*o = (struct vobject){ .bytes = (uint32_t)bytes, .align = (uint32_t)align };
 	memcpy(o->name, want, sizeof want);
-	return true;
+	return o != &v->shared || shared_from(v) <= bytes || refuse(v, "no room for the counters");
 }
 
 static bool directive(struct verifier *v, struct vword w)
@@ -314,7 +318,8 @@ static bool defines(const struct vstmt *s, const char *names)
 static bool instruction(struct verifier *v, struct vword op)
 {
 	struct vstmt *s = &v->s;
-	bool polled = v->polled;
+	bool polled = v->polled, waited = v->waited;
+	v->waited = false;
 	if (v->ended)
 		return refuse(v, "nothing leads here");
 	if (!parse_opcode(v, op) || !parse_operands(v))
@@ -326,8 +331,14 @@ static bool instruction(struct verifier *v, struct vword op)
 		return ok;
 	}
 	v->polled = false;
-	if (vword_is(s->op, "ret") && !s->nops && !s->pred)
+	if (vword_is(s->op, "ret") && !s->nops && !s->pred) {
+		v->bare_ret |= v->peers || !waited;
 		return end_block(v, false);
+	}
+	if (defines(s, "cq"))
+		return cluster_barrier(v);
+	if (defines(s, "cn"))
+		return peers_entry(v);
 	if (defines(s, "c") && vword_is(s->op, "add.u32"))
 		return poll(v);
 	if (defines(s, NULL) && !vword_is(s->base, "nanosleep") && !vword_is(s->base, "bar") &&
@@ -345,6 +356,7 @@ bool statement(struct verifier *v)
 	struct vword w;
 	v->s.pred = false;
 	if (vlex_is(&v->lex, "{")) {
+		v->waited = false;
 		v->began = true;
 		v->polled = false;
 		return !v->ended ? call_block(v) : refuse(v, "nothing leads here");
@@ -358,8 +370,9 @@ bool statement(struct verifier *v)
 	if (w.s[0] == '$' && !v->s.pred) {
 		if (!expect(v, ':'))
 			return false;
+		v->waited = false;
 		if (vlex_end(&v->lex))
-			return label_line(v, w);
+			return !vword_is(w, "$Lpeers") ? label_line(v, w) : peers_exit(v) && end_block(v, false);
 		return expect_word(v, ".branchtargets") && table_directive(v, w);
 	}
 	return instruction(v, w);
@@ -371,6 +384,8 @@ bool end_kernel(struct verifier *v)
 	uint32_t line, reg;
 	if (!v->ended)
 		return refuse(v, "the kernel falls off its end");
+	if (!cluster_end(v))
+		return false;
 	for (uint32_t i = 0; i < v->nlabels; i++)
 		if (v->labels[i].line && v->labels[i].block == UINT32_MAX) {
 			v->lex.line = v->labels[i].line;

@@ -125,7 +125,7 @@ static bool form_literal(struct verifier *v, struct token t, const struct vop *o
 	if (token_is(t, "#-W"))
 		return form_alignment(o, made);
 	if (token_is(t, "#S"))
-		return o->imm == v->shared.bytes;
+		return o->imm == shared_room(v);
 	if (token_is(t, "#F")) {
 		made->foot = r->width;
 		return o->imm == r->width;
@@ -139,14 +139,14 @@ static bool form_literal(struct verifier *v, struct token t, const struct vop *o
 		return o->imm > 0 && o->imm <= UINT32_MAX;
 	}
 	made->literal = true;
-	uint32_t bytes = t.s[1] == 'S' ? v->shared.bytes : t.s[1] == 'L' ? v->local.bytes : v->cbank.bytes;
+	uint32_t bytes = t.s[1] == 'S' ? shared_room(v) : t.s[1] == 'L' ? v->local.bytes : v->cbank.bytes;
 	made->foot = o->imm < bytes ? bytes - (uint32_t)o->imm : 0;
 	return made->foot != 0;
 }
 
 static bool form_address(struct verifier *v, struct token t, const struct vop *o)
 {
-	if (o->kind != VO_WORD || o->imm)
+	if (o->kind != VO_WORD || o->imm != (token_is(t, "@smem") ? shared_from(v) : 0))
 		return false;
 	if (token_is(t, "@dynsize")) {
 		v->k.uses_dyn_shared |= vword_is(o->word, "%dynamic_smem_size");
@@ -209,7 +209,7 @@ static bool matches_form(struct verifier *v, const struct form_row *f, const str
 /* %gsl<F> is not negative only if the worker launches with as much dynamic shared memory as it takes. */
 static void demand_dynamic(struct verifier *v, const struct vrange *r)
 {
-	uint32_t least = r->width > v->shared.bytes ? r->width - v->shared.bytes : 0;
+	uint32_t least = r->width > shared_room(v) ? r->width - shared_room(v) : 0;
 	if (least > v->k.min_dyn_shared)
 		v->k.min_dyn_shared = least;
 }
@@ -271,6 +271,8 @@ static bool object_operand(struct verifier *v, const struct vop *o, char space, 
 	const struct vobject *obj = object_of(v, o->word);
 	if (!obj || obj != (space == 's' ? &v->shared : space == 'l' ? &v->local : space == 'c' ? &v->cbank : NULL))
 		return refuse(v, "'%.*s' is not an object of that space", WORD(o->word));
+	if (obj == &v->shared && o->imm < shared_from(v))
+		return refuse(v, "the counters of '%.*s'", WORD(o->word));
 	if (o->imm + bytes > obj->bytes || o->imm % bytes || bytes > obj->align)
 		return refuse(v, "outside of '%.*s'", WORD(o->word));
 	return true;
@@ -279,7 +281,7 @@ static bool object_operand(struct verifier *v, const struct vop *o, char space, 
 /* A memory operand for `bytes` in all: of the class of its space, aligned and wide enough. */
 bool memory_operand(struct verifier *v, const struct vop *o, const struct facts *f, uint32_t bytes)
 {
-	char space = f->space.n ? f->space.s[0] : 0;
+	char space = vword_is(f->space, "shared::cluster") ? 'C' : f->space.n ? f->space.s[0] : 0;
 	bool atomic = vword_is(v->s.base, "atom") || vword_is(v->s.base, "red");
 	if (o->kind != VO_MEM || !bytes)
 		return refuse(v, "a memory operand is wanted");
@@ -287,7 +289,8 @@ bool memory_operand(struct verifier *v, const struct vop *o, const struct facts 
 		return param_operand(v, o, bytes);
 	if (o->item.kind == VO_WORD)
 		return object_operand(v, o, space, bytes);
-	const char *classes = space == 0 ? "a|g" : space == 'g' ? "a" : space == 's' ? "s" : space == 'l' ? "p" : "k";
+	const char *classes = space == 0 ? "a|g" : space == 'g' ? "a" : space == 's' ? "s" : space == 'l' ? "p" :
+		space == 'C' ? "cs" : "k";
 	if (!class_is(&o->item, classes))
 		return refuse(v, "the address is not fenced for its space");
 	if (!use(v, &o->item))

@@ -26,6 +26,8 @@ enum {
 	VMAX_SLACK = 4096,
 	VMAX_FOOT = 8192,               /* largest footprint of a %gsl<F>, and so of min_dyn_shared */
 	VMAX_CALL_ARGS = 16,
+	VMAX_CLUSTER = 16,              /* blocks */
+	PEER_BYTES = 32,                /* of ag_peer_N, before what fences lead to */
 	VMAX_NAPS = 64000000,           /* ns that the sleeps of one kernel take, each once: a poll is 64 rounds away */
 };
 #define VMAX_FLOW_BYTES (768ull << 20)
@@ -157,6 +159,9 @@ struct verifier {
 	bool polled;                    /* the last statement was a poll (and the clamp of a brx) */
 	bool ended;                     /* the last statement leaves; nothing follows but a label or the end */
 	bool killed;                    /* past $Lkill */
+	bool peers, peers_ready;        /* the shared object is ag_peer_N; its entry lines were read */
+	bool cluster_used, waited;      /* barriers of the cluster; the last statement was a wait */
+	bool bare_ret;                  /* a ret not directly after one, or of a kernel with peers */
 	struct vstmt s;
 };
 
@@ -197,6 +202,21 @@ bool memory_operand(struct verifier *v, const struct vop *o, const struct facts 
 /* verify_matrix.c: matrices in memory. */
 bool matrix_limit(struct verifier *v);
 bool matrix_access(struct verifier *v);
+
+/* verify_cluster.c: barriers of the cluster, and kernels that use the shared memory of other blocks. */
+bool cluster_barrier(struct verifier *v);
+bool peers_entry(struct verifier *v);
+bool peers_exit(struct verifier *v);
+bool cluster_end(struct verifier *v);
+/* Bytes of the shared object that fences lead to, and where they begin. */
+static inline uint32_t shared_from(const struct verifier *v)
+{
+	return v->peers ? PEER_BYTES : 0;
+}
+static inline uint32_t shared_room(const struct verifier *v)
+{
+	return v->shared.bytes - shared_from(v);
+}
 
 /* verify_ctl.c: statements: labels, branches, polls, calls. */
 bool statement(struct verifier *v);

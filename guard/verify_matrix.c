@@ -16,7 +16,7 @@ bool matrix_limit(struct verifier *v)
 	const struct vop *lim = &v->s.ops[1];
 	const struct vfact *offset = &v->fact[v->s.ops[2].item.reg];
 	if (lim->kind == VO_IMM)
-		return offset->literal && lim->imm + offset->foot == v->shared.bytes;
+		return offset->literal && lim->imm + offset->foot == shared_room(v);
 	return !offset->literal && lim->item.range->width == offset->foot;
 }
 

@@ -299,6 +299,7 @@ static bool match_suffixes(const struct vstmt *s, const char *slots, struct fact
 			f->t0 = f->t0 ? f->t0 : bits;
 			f->t = bits;
 		} else if (vword_is(w, "global") || vword_is(w, "shared") || vword_is(w, "shared::cta") ||
+			vword_is(w, "shared::cluster") ||
 			vword_is(w, "local") ||
 			   vword_is(w, "const") || vword_is(w, "param")) {
 			f->space = w;
@@ -462,6 +463,7 @@ static bool source_operand(struct verifier *v, char letter, const struct vop *o,
 	case 'M': return memory_operand(v, o, f, 16);
 	case 'U': return fragment_operand(v, o, false);
 	case 'e': return copy_size(v, o);
+	case 'R': return clamped(v, o, "rank", "cm", 0, 0, 1);
 	case 'X': return texture(v, o);
 	case 'a': return copy_operand(v, o, "shared");
 	case 'A': return copy_operand(v, o, "global");

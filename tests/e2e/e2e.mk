@@ -1,12 +1,13 @@
 # End-to-end programs: ordinary CUDA, built by plain nvcc against build/lib; each starts its own worker when it runs.
 # `make e2e-native` builds the same sources against NVIDIA's runtime, to be run on a machine with a GPU.
 E2E := memory vmm reset drv_vectoradd threads streams graphs kernels output faults driver perthread arrays pools misc \
-	ptx58 rdc memory_shared streams_shared
+	ptx58 clusters rdc memory_shared streams_shared
 E2E_NVCC := $(NVCC) -std=c++17 -O1 -w
 E2E_FLAGS_driver := -lcuda
 E2E_FLAGS_vmm := -lcuda
 E2E_FLAGS_misc := -lcuda
 E2E_FLAGS_ptx58 := -arch=sm_90 --extended-lambda
+E2E_FLAGS_clusters := -arch=sm_90
 E2E_FLAGS_drv_vectoradd := -lcuda
 E2E_FLAGS_perthread := -default-stream per-thread
 E2E_FLAGS_rdc := -rdc=true

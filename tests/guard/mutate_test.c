@@ -114,7 +114,7 @@ static bool defines(const char *s, char reg[32])
 static bool entry_register(const char *r)
 {
 	static const char *const names[] = { "gw", "gm", "gd", "gkill", "gc", "gf", "gsb", "gsd", "gsn", "glb", "gkb",
-		"gtb", "gtc", "gtl" };
+		"gtb", "gtc", "gtl", "gcf", "gcn", "gcl", "gca", "gct" };
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (!strcmp(r + 1, names[i]))
 			return true;
@@ -251,7 +251,8 @@ static void plain_operand(int i)
 		/* an operand that may be any register: the fenced value itself */
 		bool any = p == first + 2 && (starts(reg, "%gl") || starts(reg, "%gh") || starts(reg, "%gso") ||
 			starts(reg, "%gpo") ||
-			   starts(reg, "%gko") || starts(reg, "%gb") || starts(reg, "%gns") || starts(reg, "%gti")) &&
+			   starts(reg, "%gko") || starts(reg, "%gb") || starts(reg, "%gns") || starts(reg, "%gti") ||
+				starts(reg, "%gcm") || starts(reg, "%gcr") || starts(reg, "%gco")) &&
 			   !starts(reg, "%gbv") && !starts(reg, "%gbc");
 		static const char *const plain[] = { "%r0", "%rd0", "%p0", "0" };
 		for (size_t k = 0; k < 4 && !any; k++) {
@@ -302,7 +303,8 @@ static void limits(int i)
 		return;
 	const long other[] = { lit + 1, lit - 1, lit + 4096, 0, -1, lit * 2 + 1, 1l << 31 };
 	for (size_t k = 0; k < sizeof other / sizeof *other; k++) {
-		bool moved = starts(reg, "%gsm") || starts(reg, "%gpm") || starts(reg, "%gkm") || starts(reg, "%gb_");
+		bool moved = starts(reg, "%gsm") || starts(reg, "%gpm") || starts(reg, "%gkm") || starts(reg, "%gb_") ||
+			starts(reg, "%gci");
 		if (other[k] == lit || (starts(s, "mov") && !entry_register(reg)))
 			continue;
 		moved |= starts(reg, "%gyq") || starts(reg, "%gyv");
@@ -476,6 +478,8 @@ static void label_before_use(int i)
 		char reg[32], d[32];
 		snprintf(reg, sizeof reg, "%.*s", (int)(strcspn(p, ",;}]+:| ") < 31 ? strcspn(p, ",;}]+:| ") : 31), p);
 		bool is_dest = defines(T.line[i], d) && !strcmp(d, reg);
+		if (!strcmp(reg, "%gcq"))       /* of its own lines alone, which see to it: cluster_lines */
+			continue;
 		if (entry_register(reg) || starts(s, ".reg") || poll_line(T.line[i]) || is_dest)
 			continue;
 		refused(i, 1, prefix("$L999999:\n", T.line[i]));
@@ -593,7 +597,8 @@ static void declarations(int i)
 static void barriers(int i)
 {
 	const char *s = statement(T.line[i]);
-	if ((!starts(s, "bar.") && !starts(s, "barrier.") && !starts(s, "nanosleep")) || strstr(s, "warp"))
+	if ((!starts(s, "bar.") && !starts(s, "barrier.") && !starts(s, "nanosleep")) || strstr(s, "warp")
+	    || strstr(s, "cluster"))
 		return;
 	char out[LINE];
 	const char *first = strchr(s, ' ');
@@ -659,6 +664,40 @@ static void texture_handle(int i)
 			refused(i, 1, swap(T.line[i], T.line[i], edits[k][0], edits[k][1]));
 }
 
+/* Lines of the barrier of the cluster, and those that let a block's memory live until its peers are done: each one
+ * stands whole or not at all. */
+static void cluster_lines(int i)
+{
+	static const char *const edits[][2] = {
+		{ "%gcn", "%r0" },	    { "%gcl", "%gcn" },
+		{ "%gct", "%gce" },	    { "[ag_peer_", "[ag_peer_9" },
+		{ "ag_peer_", "ag_smem_" }, { "+4]", "+8]" },
+		{ ", 1;", ", 2;" },	    { ".eq", ".ne" },
+		{ ".ne", ".eq" },	    { ".lt", ".le" },
+		{ ".ge", ".gt" },	    { "arrive", "wait" },
+		{ "acquire", "relaxed" },   { "release", "relaxed" },
+		{ "$Lpeers3", "$Lpeers2" }, { "$Lpeers1", "$L1" },
+		{ "@%gcq ", "" },	    { "@%gcq", "@!%gcq" },
+		{ "%ntid", "%tid" },	    { "%cluster_nctarank", "%cluster_ctarank" },
+		{ "%gcf", "%r0" },	    { "%gca", "%gsb" },
+		{ "%gce, 0", "%gce, 1" },   { "cluster;", "cta;" }
+	};
+	const char *s = statement(T.line[i]), *r = strstr(s, "%gc");
+	bool own = r && strchr("nlatexfq", r[3]) && strchr(",;]+ ", r[4]);
+	char twice[LINE * 2];
+	if (starts(s, ".reg") ||
+	    (!own && !strstr(s, "$Lpeers") && !strstr(s, "ag_peer_") && !strstr(s, "barrier.cluster")))
+		return;
+	if (!own && !strstr(s, "$Lpeers") && !strstr(s, "barrier.cluster") && !starts(s, ".shared"))
+		return;                         /* the client's own memory, or only a number */
+	refused(i, 1, "");
+	snprintf(twice, sizeof twice, "%s\n%s", T.line[i], T.line[i]);
+	refused(i, 1, twice);
+	for (size_t k = 0; k < sizeof edits / sizeof *edits; k++)
+		if (strstr(s, edits[k][0]))
+			refused(i, 1, swap(T.line[i], T.line[i], edits[k][0], edits[k][1]));
+}
+
 #define M(f) { #f, f }
 static const struct { const char *name; void (*at)(int); } mutators[] = {
 	M(drop_fence), M(predicate_fence), M(other_opcode), M(plain_operand), M(weaker_mask), M(limits),
@@ -666,7 +705,7 @@ static const struct { const char *name; void (*at)(int); } mutators[] = {
 	M(other_width), M(other_space), M(poll_whole), M(poll_part), M(after_poll), M(label_before_use), M(retarget),
 	M(table_index), M(table_shorter),
 	M(calls), M(entry_twice), M(declarations), M(barriers),
-	M(matrix_pair), M(matrix_shape), M(texture_handle),
+	M(matrix_pair), M(matrix_shape), M(texture_handle), M(cluster_lines),
 };
 
 /* --- running --------------------------------------------------------------------------------- */

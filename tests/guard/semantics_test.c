@@ -158,6 +158,10 @@ static const struct run runs[] = {
 	{ "pointers", "8pointers", "i 40", { 1, 1, 1 }, { 1, 1, 1 }, 0, false },
 	{ "pointers", "8pointers", "i 41", { 1, 1, 1 }, { 1, 1, 1 }, 0, false },
 	{ "pointers", "8virtuals", "i 7", { 1, 1, 1 }, { 1, 1, 1 }, 0, false },
+	{ "cluster", "histogram", "i i 900", { 8, 1, 1 }, { 64, 1, 1 }, 0, false },
+	{ "cluster", "ring", "f 5", { 4, 2, 1 }, { 64, 1, 1 }, 512, false },
+	{ "cluster", "uneven", "i 2", { 4, 1, 1 }, { 64, 1, 1 }, 0, false },
+	{ "cluster", "barrier_only", "i 6", { 8, 1, 1 }, { 64, 1, 1 }, 0, false },
 	{ "async", "mbar", "i", { 1, 1, 1 }, { 64, 1, 1 }, 0, false },
 };
 

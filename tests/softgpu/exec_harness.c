@@ -91,6 +91,8 @@ CUresult launch(struct exec_module *m, const char *kernel, struct launch_opt o, 
 		.block = { o.block.x, o.block.y ? o.block.y : 1, o.block.z ? o.block.z : 1 }, .dyn_shared = o.shared,
 		.cluster = { o.cluster.x, o.cluster.y, o.cluster.z },
 		.params = block, .cooperative = o.cooperative, .grid_id = 1, .cancel = o.cancel };
+	if (!o.cluster.x)
+		memcpy(l.cluster, k->cluster, sizeof l.cluster);
 	CUresult r = exec_grid(&l, &fault);
 	free(block);
 	return r;
