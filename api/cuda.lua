@@ -82,6 +82,7 @@ M.hand = {
 			cuModuleLoadFatBinary
 		cuModuleUnload cuOccupancyAvailableDynamicSMemPerBlock cuOccupancyMaxActiveBlocksPerMultiprocessor
 		cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags cuOccupancyMaxPotentialBlockSize
+		cuOccupancyMaxActiveClusters cuOccupancyMaxPotentialClusterSize
 		cuOccupancyMaxPotentialBlockSizeWithFlags cuStreamAddCallback cuStreamBeginCaptureToGraph
 			cuStreamBeginCapture_v2 cuStreamCreate
 		cuStreamEndCapture cuStreamGetCaptureInfo_v3 cuStreamIsCapturing cuStreamCreateWithPriority
@@ -484,7 +485,6 @@ M.refuse_patterns = {
 	{ "^cuGraphMemFreeNodeGetParams$", "in the graph, memory nodes are empty ones" },
 	{ "^cuMemDiscard", "promises about contents that nothing here makes use of" },
 	{ "^cuMemcpy3DBatchAsync", "batches of shaped copies" },
-	{ "^cuOccupancyMax.*Cluster", "occupancy of clusters" },
 	{ "^cuProfilerInitialize$", "withdrawn in CUDA 12" },
 	{ "^cuStreamUpdateCaptureDependencies", "a running capture's graph is not handed out" },
 	{ "^cuLink", "linking of the program's own choice; device code is linked when it is loaded" },

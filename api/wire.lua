@@ -61,9 +61,11 @@ M.messages = {
 	{ "occupancy", states = "R",
 		doc =
 		"what: 0 active blocks (block size, dynamic shared, flags), 1 potential block size without callback " ..
-			"(limit), 2 available dynamic shared (blocks, block size)",
+			"(limit), 2 available dynamic shared (blocks, block size), 3 active clusters, 4 potential " ..
+			"cluster size (grid3, block3, cluster; cluster 0: without the attribute)",
 		{ "module", "id", kind = "MODULE" }, { "kernel", "u32" }, { "what", "u32" }, { "shared", "u64" },
-			{ "block", "i32" }, { "blocks", "i32" }, { "flags", "u32" }, { "pad", "u32" },
+			{ "block", "i32" }, { "blocks", "i32" }, { "flags", "u32" }, { "grid3", "u32", 3 },
+			{ "block3", "u32", 3 }, { "cluster", "u32", 3 },
 		reply = { { "a", "u64" }, { "b", "u64" } } },
 	-- streams and events
 	{ "stream_create", states = "R", { "stream", "id", kind = "STREAM" }, { "flags", "u32" },

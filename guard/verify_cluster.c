@@ -62,10 +62,19 @@ bool cluster_barrier(struct verifier *v)
 bool peers_entry(struct verifier *v)
 {
 	static const char *const rest[] = {
-		"sub.u32 %%gcl, %%gcn, 1;", "mov.u32 %%gca, %s;", "mov.u32 %%gct, %%ntid.x;", "mov.u32 %%gce, %%ntid.y;",
-		"mul.lo.u32 %%gct, %%gct, %%gce;", "mov.u32 %%gce, %%ntid.z;", "mul.lo.u32 %%gct, %%gct, %%gce;",
-		"sub.u32 %%gct, %%gct, 1;", "mov.u32 %%gce, 0;", "st.shared.u32 [%s], %%gce;",
-		"st.shared.u32 [%s+4], %%gce;", "barrier.cluster.arrive;", "barrier.cluster.wait;",
+		"sub.u32 %%gcl, %%gcn, 1;",
+		"mov.u32 %%gca, %s;",
+		"mov.u32 %%gct, %%ntid.x;",
+		"mov.u32 %%gce, %%ntid.y;",
+		"mul.lo.u32 %%gct, %%gct, %%gce;",
+		"mov.u32 %%gce, %%ntid.z;",
+		"mul.lo.u32 %%gct, %%gct, %%gce;",
+		"sub.u32 %%gct, %%gct, 1;",
+		"mov.u32 %%gce, 0;",
+		"st.shared.u32 [%s], %%gce;",
+		"st.shared.u32 [%s+4], %%gce;",
+		"barrier.cluster.arrive;",
+		"barrier.cluster.wait;",
 	};
 	static const char *const names[] = { "%gcn", "%gcl", "%gca", "%gct", "%gce", "%gcx", "%gcq", "%gcf" };
 	struct vitem it;

@@ -200,14 +200,34 @@ CUresult invoke_func_attr_set(struct session *s, const struct msg_func_attr_set 
 
 /* --- occupancy ---------------------------------------------------------------------------------------- */
 
-enum { ACTIVE_BLOCKS, BLOCK_SIZE, AVAILABLE_SHARED };
+enum { ACTIVE_BLOCKS, BLOCK_SIZE, AVAILABLE_SHARED, ACTIVE_CLUSTERS, CLUSTER_SIZE };
 
 CUresult check_occupancy(const struct session *s, const struct msg_occupancy *q, const void *tail, uint32_t ntail)
 {
 	(void)tail, (void)ntail;
 	if (!kernel_of(module_find(s, q->module), q->kernel))
 		return CUDA_ERROR_INVALID_HANDLE;
-	return q->what <= AVAILABLE_SHARED && q->shared < (1u << 30) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+	return q->what <= CLUSTER_SIZE && q->shared < (1u << 30) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+static CUresult ask_clusters(struct session *s, CUfunction f, const struct msg_occupancy *q, uint32_t shared, int *out)
+{
+	CUlaunchAttribute a;
+	CUlaunchConfig c;
+
+	memset(&a, 0, sizeof a);
+	memset(&c, 0, sizeof c);
+	c.gridDimX = q->grid3[0], c.gridDimY = q->grid3[1], c.gridDimZ = q->grid3[2];
+	c.blockDimX = q->block3[0], c.blockDimY = q->block3[1], c.blockDimZ = q->block3[2];
+	c.sharedMemBytes = shared;
+	a.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+	a.value.clusterDim.x = q->cluster[0];
+	a.value.clusterDim.y = q->cluster[1];
+	a.value.clusterDim.z = q->cluster[2];
+	c.attrs = &a;
+	c.numAttrs = q->cluster[0] || q->cluster[1] || q->cluster[2];
+	return q->what == ACTIVE_CLUSTERS ? s->d->cuOccupancyMaxActiveClusters(out, f, &c)
+	                                  : s->d->cuOccupancyMaxPotentialClusterSize(out, f, &c);
 }
 
 CUresult invoke_occupancy(struct session *s, const struct msg_occupancy *q, const void *tail, uint32_t ntail,
@@ -227,6 +247,9 @@ CUresult invoke_occupancy(struct session *s, const struct msg_occupancy *q, cons
 		break;
 	case BLOCK_SIZE:
 		r = s->d->cuOccupancyMaxPotentialBlockSizeWithFlags(&a, &b, f, NULL, shared, q->block, q->flags);
+		break;
+	case ACTIVE_CLUSTERS: case CLUSTER_SIZE:
+		r = ask_clusters(s, f, q, (uint32_t)shared, &a);
 		break;
 	default:
 		r = s->d->cuOccupancyAvailableDynamicSMemPerBlock(&bytes, f, q->blocks, q->block);

@@ -435,6 +435,10 @@ static struct ag_kerninfo kernel_info(struct session *s, const struct variant *v
 		{ CU_FUNC_ATTRIBUTE_CACHE_MODE_CA, &info.cache_mode_ca },
 		{ CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, &info.max_dynamic_shared },
 		{ CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, &info.preferred_carveout },
+		{ CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH, &info.cluster[0] },
+		{ CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT, &info.cluster[1] },
+		{ CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH, &info.cluster[2] },
+		{ CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET, &info.cluster_must_be_set },
 	};
 
 	for (size_t f = 0; f < sizeof facts / sizeof *facts; f++) {

@@ -19,6 +19,8 @@ struct ag_kerninfo {
 	int32_t ptx_version, binary_version, cache_mode_ca;
 	int32_t max_dynamic_shared, preferred_carveout;
 	uint32_t reqntid[3], maxntid[3];
+	uint32_t cluster[3];                      /* as declared, 0: not */
+	uint32_t cluster_must_be_set;             /* .explicitcluster */
 	uint32_t line;                            /* of the .entry in its text */
 };
 struct ag_syminfo {

@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #define AG_WIRE_MAGIC   0x534f4741u      /* "AGOS" */
-#define AG_WIRE_VERSION 1u
+#define AG_WIRE_VERSION 2u
 #define AG_RING_BYTES   (4u << 20)       /* power of two */
 #define AG_MSG_MAX      (256u << 10)
 #define AG_SLOTS        256u

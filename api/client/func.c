@@ -21,7 +21,7 @@ static CUresult get_attribute(const struct agc_function *cf, CUfunction_attribut
 	case CU_FUNC_ATTRIBUTE_CACHE_MODE_CA:          *out = f->cache_mode_ca; break;
 	case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES: *out = atomic_load(&f->max_dynamic_shared); break;
 	case CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT: *out = atomic_load(&f->preferred_carveout); break;
-	case CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET: *out = 0; break;
+	case CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET: *out = f->cluster_must_be_set; break;
 	case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH:  *out = atomic_load(&f->cluster[0]); break;
 	case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT: *out = atomic_load(&f->cluster[1]); break;
 	case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH:  *out = atomic_load(&f->cluster[2]); break;
@@ -46,7 +46,8 @@ static _Atomic int32_t *settable(struct agc_function *f, CUfunction_attribute a,
 	case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH:
 	case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT:
 	case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH:
-		return value >= 0 ? &f->cluster[a - CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH] : NULL;
+		return value >= 0 && !f->cluster_declared ? &f->cluster[a - CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH]
+							  : NULL;
 	case CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED:
 		return value == 0 || value == 1 ? &f->nonportable_cluster : NULL;
 	case CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE:
@@ -183,7 +184,7 @@ CUresult call_cuKernelGetParamInfo(CUkernel h, size_t i, size_t *offset, size_t 
 
 /* --- occupancy ---------------------------------------------------------------------------------------------------- */
 
-enum { ACTIVE_BLOCKS = 0, BLOCK_SIZE = 1, DYNAMIC_SHARED = 2 };
+enum { ACTIVE_BLOCKS = 0, BLOCK_SIZE = 1, DYNAMIC_SHARED = 2, ACTIVE_CLUSTERS = 3, CLUSTER_SIZE = 4 };
 
 static CUresult occupancy(const struct agc_function *f, uint32_t what, uint64_t shared, int block, int blocks,
 			  unsigned flags, struct rep_occupancy *rep)
@@ -198,7 +199,9 @@ static CUresult occupancy(const struct agc_function *f, uint32_t what, uint64_t 
 	m->block = block;
 	m->blocks = blocks;
 	m->flags = flags;
-	m->pad = 0;
+	memset(m->grid3, 0, sizeof m->grid3);
+	memset(m->block3, 0, sizeof m->block3);
+	memset(m->cluster, 0, sizeof m->cluster);
 	return agc_call(m, rep, sizeof *rep, NULL, NULL);
 }
 
@@ -293,4 +296,41 @@ CUresult call_cuOccupancyMaxPotentialBlockSize(int *grid, int *block, CUfunction
 {
 	return call_cuOccupancyMaxPotentialBlockSizeWithFlags(grid, block, h, size_of, shared, limit,
 							      CU_OCCUPANCY_DEFAULT);
+}
+
+/* One question about a configuration, of which grid, block, dynamic shared memory and the cluster count. */
+static CUresult ask_clusters(int *out, CUfunction h, const CUlaunchConfig *c, uint32_t what)
+{
+	struct rep_occupancy rep;
+	FUNCTION(f, h);
+	if (!out || !c || (c->numAttrs && !c->attrs))
+		return CUDA_ERROR_INVALID_VALUE;
+	struct msg_occupancy *m = agc_begin(AG_OP_occupancy, sizeof *m, 0);
+	if (!m)
+		return agc_error();
+	*m = (struct msg_occupancy){ .h = m->h, .module = f->module_id, .kernel = f->index, .what = what,
+		.shared = c->sharedMemBytes, .grid3 = { c->gridDimX, c->gridDimY, c->gridDimZ },
+		.block3 = { c->blockDimX, c->blockDimY, c->blockDimZ } };
+	for (unsigned i = 0; i < c->numAttrs; i++) {
+		const CUlaunchAttribute *a = &c->attrs[i];
+		if (a->id != CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION)
+			continue;
+		m->cluster[0] = a->value.clusterDim.x;
+		m->cluster[1] = a->value.clusterDim.y;
+		m->cluster[2] = a->value.clusterDim.z;
+	}
+	CUresult r = agc_call(m, &rep, sizeof rep, NULL, NULL);
+	if (r == CUDA_SUCCESS)
+		*out = (int)rep.a;
+	return r;
+}
+
+CUresult call_cuOccupancyMaxActiveClusters(int *clusters, CUfunction h, const CUlaunchConfig *c)
+{
+	return ask_clusters(clusters, h, c, ACTIVE_CLUSTERS);
+}
+
+CUresult call_cuOccupancyMaxPotentialClusterSize(int *size, CUfunction h, const CUlaunchConfig *c)
+{
+	return ask_clusters(size, h, c, CLUSTER_SIZE);
 }

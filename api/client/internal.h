@@ -244,6 +244,7 @@ struct agc_function {
 	int32_t ptx_version, binary_version, cache_mode_ca;
 	_Atomic int32_t max_dynamic_shared, preferred_carveout;
 	_Atomic int32_t cluster[3], nonportable_cluster, cluster_policy;
+	bool cluster_declared, cluster_must_be_set;
 	uint32_t reqntid[3], maxntid[3];
 	ag_id kernel_id;                     /* AG_K_KERNEL, when it is a library's kernel */
 };

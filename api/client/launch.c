@@ -20,8 +20,6 @@ static CUresult check_sizes(const struct agc_function *f, const struct launch *l
 		    l->grid[i] > (uint32_t)a[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X + i] ||
 		    l->block[i] > (uint32_t)a[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X + i])
 			return CUDA_ERROR_INVALID_VALUE;
-		if (l->cluster[i] && l->grid[i] % l->cluster[i])
-			return CUDA_ERROR_INVALID_VALUE;
 	}
 	uint64_t threads = (uint64_t)l->block[0] * l->block[1] * l->block[2];
 	if (threads > (uint32_t)a[CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK])
@@ -36,6 +34,29 @@ static CUresult check_sizes(const struct agc_function *f, const struct launch *l
 	    (uint32_t)atomic_load_explicit(&((struct agc_function *)f)->max_dynamic_shared, memory_order_relaxed))
 		return CUDA_ERROR_INVALID_VALUE;
 	return CUDA_SUCCESS;
+}
+
+/* The kernel's own cluster, declared or set as an attribute, and the launch's must not contradict; what fits every
+ * device is 8 blocks, what fits some 16. */
+static CUresult check_cluster(const struct agc_function *f, const struct launch *l)
+{
+	uint64_t blocks = 1;
+	bool any = false;
+	for (int i = 0; i < 3; i++) {
+		uint32_t own = (uint32_t)atomic_load_explicit(&((struct agc_function *)f)->cluster[i],
+							      memory_order_relaxed);
+		uint32_t n = l->cluster[i] ? l->cluster[i] : own;
+		if (own && l->cluster[i] && own != l->cluster[i])
+			return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+		if (n && l->grid[i] % n)
+			return CUDA_ERROR_INVALID_VALUE;
+		any |= n != 0;
+		blocks *= n > 64 ? 64 : n ? n : 1;
+	}
+	if (!any)
+		return f->cluster_must_be_set ? CUDA_ERROR_INVALID_CLUSTER_SIZE : CUDA_SUCCESS;
+	bool large = atomic_load_explicit(&((struct agc_function *)f)->nonportable_cluster, memory_order_relaxed);
+	return blocks > (large ? 16 : 8) ? CUDA_ERROR_INVALID_CLUSTER_SIZE : CUDA_SUCCESS;
 }
 
 /* `extra` as the program gave it -> the parameter buffer. */
@@ -79,7 +100,8 @@ static CUresult launch(CUfunction handle, const struct launch *l, void **params,
 		return r;
 	if ((params && extra) || (f->nparams && !params && !extra))
 		return CUDA_ERROR_INVALID_VALUE;
-	if ((r = check_sizes(f, l)) || (extra && (r = extra_params(extra, &buffer, &bytes))))
+	if ((r = check_sizes(f, l)) || (r = check_cluster(f, l)) ||
+	    (extra && (r = extra_params(extra, &buffer, &bytes))))
 		return r;
 	if ((l->flags & AG_LAUNCH_COOPERATIVE) && (r = check_cooperative(f, l)))
 		return r;

@@ -74,6 +74,10 @@ static bool read_kernel(const struct block *b, const struct ag_kerninfo *k, stru
 	atomic_store(&f->preferred_carveout, k->preferred_carveout);
 	memcpy(f->reqntid, k->reqntid, sizeof f->reqntid);
 	memcpy(f->maxntid, k->maxntid, sizeof f->maxntid);
+	for (int i = 0; i < 3; i++)
+		atomic_store(&f->cluster[i], (int32_t)k->cluster[i]);
+	f->cluster_declared = k->cluster[0] != 0;
+	f->cluster_must_be_set = k->cluster_must_be_set != 0;
 	return true;
 }
 

@@ -1,5 +1,5 @@
-// cluster.cu - thread-block clusters: histograms in the shared memory of others, a ring with dynamic memory, barriers in
-// divergent code. One thread's result never depends on another's order.
+// cluster.cu - thread-block clusters: histograms in the shared memory of others, a ring with dynamic memory, barriers
+// in divergent code. One thread's result never depends on another's order.
 #include <cooperative_groups.h>
 
 namespace cg = cooperative_groups;
