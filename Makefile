@@ -18,8 +18,13 @@ LD        := ld
 OBJCOPY   := objcopy
 WARN      := -Wall -Wextra -Werror
 CFLAGS    := -std=gnu11 -O2 -g $(WARN) -fPIC -fvisibility=hidden -pthread -fno-semantic-interposition
-CPPFLAGS  := -I. -Ibuild/gen -I$(CUDA_HOME)/include -D_GNU_SOURCE -DAG_BUILD_PREFIX='"$(abspath build)"'
+CPPFLAGS  := -I. -Ibuild/gen -I$(CUDA_HOME)/include -D_GNU_SOURCE
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+# Where this tree stands, in a header: one that was moved or copied is built for its new place.
+PREFIX_H := \#define AG_BUILD_PREFIX "$(abspath build)"
+$(shell echo '$(PREFIX_H)' | cmp -s - build/gen/prefix.h || \
+	(mkdir -p build/gen && echo '$(PREFIX_H)' > build/gen/prefix.h))
 
 objs      = $(patsubst %.c,build/obj/%.o,$(1))
 asan_objs = $(patsubst %.c,build/asan/obj/%.o,$(1))

@@ -94,4 +94,5 @@ return {
 	"capture_end",
 	"capture_info",
 	"graph_kernel_copy",
+	"cuStreamUpdateCaptureDependencies_v2",
 }

@@ -35,9 +35,10 @@ void graph_abandon(struct session *s, struct stream *st)
 	CUgraph graph = NULL;
 
 	s->d->cuStreamEndCapture(st->real, &graph);
-	if (graph && !session_find(s, AG_K_GRAPH, graph))
-		s->d->cuGraphDestroy(graph);
 	st->capturing = false;
+	if (st->graph)
+		graph_drop(s, st->graph);
+	st->graph = NULL;
 }
 
 void graph_abandon_all(struct session *s)
@@ -80,16 +81,20 @@ CUresult invoke_capture_begin(struct session *s, const struct msg_capture_begin 
 	r = stream_note_work(s, st);
 	if (r)
 		return r;
+	CUgraph graph = m->graph ? session_get(s, AG_K_GRAPH, m->graph) : NULL;
+	/* Always into a graph that exists: the driver's own may vanish with the capture, and the program know it. */
+	if (!graph && (r = s->d->cuGraphCreate(&graph, 0)))
+		return r;
 	quiet_streams_lock(s);
-	if (m->graph)
-		r = s->d->cuStreamBeginCaptureToGraph(st->real, session_get(s, AG_K_GRAPH, m->graph),
-		                                      m->ndeps ? deps : NULL, NULL, m->ndeps,
-		                                      CU_STREAM_CAPTURE_MODE_RELAXED);
-	else
-		r = s->d->cuStreamBeginCapture_v2(st->real, CU_STREAM_CAPTURE_MODE_RELAXED);
+	r = s->d->cuStreamBeginCaptureToGraph(st->real, graph, m->ndeps ? deps : NULL, NULL, m->ndeps,
+	                                      CU_STREAM_CAPTURE_MODE_RELAXED);
 	if (!r)
 		graph_refresh(s);
 	quiet_streams_unlock(s);
+	if (!r && !m->graph)
+		st->graph = graph;
+	else if (!m->graph)
+		s->d->cuGraphDestroy(graph);
 	return r;
 }
 
@@ -126,22 +131,21 @@ CUresult invoke_capture_end(struct session *s, const struct msg_capture_end *m, 
 	(void)tail, (void)ntail, (void)out;
 	struct stream *st = stream_find(s, m->stream);
 	CUgraphNode node = NULL;
-	CUgraph graph = NULL;
+	CUgraph graph = NULL, own = st->graph;
 	CUresult r = m->node ? last_node(s, st, &node) : CUDA_SUCCESS;
 	quiet_streams_lock(s);
 	CUresult end = s->d->cuStreamEndCapture(st->real, &graph);
 	graph_refresh(s);
 	quiet_streams_unlock(s);
 	r = r ? r : end;
-	rep->graph = graph ? session_find(s, AG_K_GRAPH, graph) : 0;
-	if (graph && !rep->graph) {
-		if (!r)
-			r = m->graph ? session_put(s, AG_K_GRAPH, m->graph, graph) : CUDA_ERROR_INVALID_VALUE;
+	if (own && !st->capturing) {
+		st->graph = NULL;
+		if (!r && !session_find(s, AG_K_GRAPH, own))
+			r = m->graph ? session_put(s, AG_K_GRAPH, m->graph, own) : CUDA_ERROR_INVALID_VALUE;
 		if (r)
-			s->d->cuGraphDestroy(graph);
-		else
-			rep->graph = m->graph;
+			graph_drop(s, own);
 	}
+	rep->graph = !r && graph ? session_find(s, AG_K_GRAPH, graph) : 0;
 	if (!r && m->node)
 		r = session_put(s, AG_K_GRAPHNODE, m->node, node);
 	return r;
@@ -149,23 +153,64 @@ CUresult invoke_capture_end(struct session *s, const struct msg_capture_end *m, 
 
 CUresult check_capture_info(const struct session *s, const struct msg_capture_info *m, const void *tail, uint32_t ntail)
 {
-	(void)tail, (void)ntail;
+	const uint64_t *offered = tail;
+
+	if (m->ncap > DEPENDENCIES_MAX || ntail != m->ncap * 8)
+		return AG_MALFORMED;
+	if (m->graph && !session_id_free(s, AG_K_GRAPH, m->graph))
+		return AG_MALFORMED;
+	for (uint32_t i = 0; i < m->ncap; i++)
+		if (!session_id_free(s, AG_K_GRAPHNODE, offered[i]))
+			return AG_MALFORMED;
 	return stream_find(s, m->stream) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+/* Names the graph that grows, and the nodes that the stream's next operation will come after. */
+static CUresult name_capture(struct session *s, const struct msg_capture_info *m, CUgraph graph,
+                             const CUgraphNode *deps, struct rep_capture_info *rep, struct ag_out *out,
+                             const uint64_t *offered)
+{
+	rep->graph = session_find(s, AG_K_GRAPH, graph);
+	if (!rep->graph) {
+		CUresult r = session_put(s, AG_K_GRAPH, m->graph, graph);
+		if (r)
+			return r;
+		rep->graph = m->graph;
+	}
+	for (uint64_t i = 0; rep->ndeps <= m->ncap && i < rep->ndeps && out->cap - out->len >= 8; i++) {
+		ag_id id = session_find(s, AG_K_GRAPHNODE, deps[i]);
+		if (!id) {
+			id = offered[rep->used++];
+			CUresult r = session_put(s, AG_K_GRAPHNODE, id, deps[i]);
+			if (r)
+				return r;
+		}
+		memcpy(out->tail + out->len, &id, 8);
+		out->len += 8;
+	}
+	return CUDA_SUCCESS;
 }
 
 CUresult invoke_capture_info(struct session *s, const struct msg_capture_info *m, const void *tail, uint32_t ntail,
                              struct rep_capture_info *rep, struct ag_out *out)
 {
-	(void)tail, (void)ntail, (void)out;
+	(void)ntail;
 	CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
 	CUgraph graph = NULL;
+	const CUgraphNode *deps = NULL;
 	cuuint64_t id = 0;
-	CUresult r = s->d->cuStreamGetCaptureInfo_v3(stream_find(s, m->stream)->real, &status, &id, &graph, NULL, NULL,
-	                                             NULL);
+	size_t n = 0;
+	CUresult r = s->d->cuStreamGetCaptureInfo_v3(stream_find(s, m->stream)->real, &status, &id, &graph, &deps, NULL,
+	                                             &n);
 
+	if (r)
+		return r;
 	rep->status = (uint32_t)status;
 	rep->id = id;
-	return r;
+	if (!m->graph || status != CU_STREAM_CAPTURE_STATUS_ACTIVE)
+		return CUDA_SUCCESS;
+	rep->ndeps = n;
+	return name_capture(s, m, graph, deps, rep, out, tail);
 }
 
 CUresult check_graph_kernel_copy(const struct session *s, const struct msg_graph_kernel_copy *m, const void *tail,

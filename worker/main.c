@@ -35,6 +35,7 @@
 #include <unistd.h>
 #include "guard/helper.h"
 #include "prepared.h"
+#include "prefix.h"
 #include "session.h"
 #include "socket.h"
 

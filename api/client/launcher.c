@@ -9,6 +9,7 @@
  * reach it.
  */
 #include "launcher.h"
+#include "prefix.h"
 #include "client.h"
 
 #include <dlfcn.h>

@@ -349,6 +349,83 @@ static void broken()
 	MUST(cudaStreamSynchronize(s));
 	e2e_case("broken_stream_works", true);
 }
+/* The graph that a capture fills, and where in it the stream stands, while it goes on. */
+static void capture_seen_inside()
+{
+	cudaGraph_t g, seen = NULL, again = NULL;
+	cudaGraphExec_t x;
+	cudaStreamCaptureStatus st;
+	unsigned long long id = 0;
+	const cudaGraphNode_t *deps = NULL;
+	const cudaGraphEdgeData *edges;
+	cudaGraphNode_t first, own, found[8];
+	size_t n = 9;
+	MUST(cudaStreamGetCaptureInfo(s, &st, &id, &seen, &deps, &edges, &n));
+	e2e_case("inside_none", st == cudaStreamCaptureStatusNone);
+	MUST(cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal));
+	n = 9;
+	MUST(cudaStreamGetCaptureInfo(s, &st, &id, &seen, &deps, &edges, &n));
+	e2e_case("inside_empty", st == cudaStreamCaptureStatusActive && seen && n == 0);
+	MUST(cudaMemsetAsync(d, 0, N * 4, s));
+	MUST(cudaStreamGetCaptureInfo(s, &st, NULL, &again, &deps, &edges, &n));
+	e2e_case("inside_one", again == seen && n == 1);
+	first = deps[0];
+	size_t count = 8;
+	MUST(cudaGraphGetNodes(seen, found, &count));
+	e2e_case("inside_nodes", count == 1 && found[0] == first);
+	/* A node of the program's own, which what follows is to come after. */
+	float v = 3;
+	int elements = N;
+	void *args[] = { &d, &v, &elements };
+	cudaKernelNodeParams kp = {};
+	kp.func = (void *)add, kp.gridDim = dim3(4), kp.blockDim = dim3(256), kp.kernelParams = args;
+	MUST(cudaGraphAddKernelNode(&own, seen, &first, 1, &kp));
+	MUST(cudaStreamUpdateCaptureDependencies(s, &own, NULL, 1, cudaStreamSetCaptureDependencies));
+	mul<<<4, 256, 0, s>>>(d, 5.0f, N);
+	MUST(cudaMemcpyAsync(h, d, N * 4, cudaMemcpyDeviceToHost, s));
+	MUST(cudaStreamEndCapture(s, &g));
+	e2e_case("inside_same_graph", g == seen);
+	count = 8;
+	MUST(cudaGraphNodeGetDependentNodes(own, found, NULL, &count));
+	e2e_case("inside_followed", count == 1);
+	GIVES("inside_over", cudaErrorIllegalState,
+		cudaStreamUpdateCaptureDependencies(s, &own, NULL, 1, cudaStreamSetCaptureDependencies));
+	MUST(cudaGraphInstantiate(&x, g, 0));
+	launch(x, 2);
+	e2e_case("inside_replay", filled(15));
+	MUST(cudaGraphExecDestroy(x));
+	MUST(cudaGraphDestroy(g));
+}
+
+/* A graph that was seen and then not finished is gone with its capture. */
+static void capture_seen_and_lost()
+{
+	cudaGraph_t g = NULL, seen;
+	cudaEvent_t a;
+	cudaStreamCaptureStatus st;
+	cudaGraphExec_t x;
+	MUST(cudaEventCreateWithFlags(&a, cudaEventDisableTiming));
+	MUST(cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal));
+	MUST(cudaMemsetAsync(d, 0, N * 4, s));
+	MUST(cudaEventRecord(a, s));
+	MUST(cudaStreamWaitEvent(s2, a, 0));
+	MUST(cudaMemsetAsync(d2, 0, N * 4, s2));
+	MUST(cudaStreamGetCaptureInfo(s, &st, NULL, &seen, NULL, NULL, NULL));
+	GIVES("lost_unjoined", cudaErrorStreamCaptureUnjoined, cudaStreamEndCapture(s, &g));
+	e2e_case("lost_no_graph", g == NULL);
+	MUST(cudaStreamIsCapturing(s2, &st));
+	e2e_case("lost_stream_free", st == cudaStreamCaptureStatusNone);
+	MUST(cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal));
+	add<<<4, 256, 0, s>>>(d, 1.0f, N);
+	MUST(cudaStreamEndCapture(s, &g));
+	MUST(cudaGraphInstantiate(&x, g, 0));
+	launch(x);
+	e2e_case("lost_and_again", true);
+	MUST(cudaGraphExecDestroy(x));
+	MUST(cudaGraphDestroy(g));
+	MUST(cudaEventDestroy(a));
+}
+
 int main()
 {
 	MUST(cudaMalloc(&d, N * 4));
@@ -366,6 +443,8 @@ int main()
 	copies();
 	broken();
 	captured_memory();
+	capture_seen_inside();
+	capture_seen_and_lost();
 	GIVES("capture_legacy", cudaErrorStreamCaptureUnsupported, cudaStreamBeginCapture(cudaStreamLegacy,
 		cudaStreamCaptureModeGlobal));
 	cudaGraph_t g;

@@ -133,8 +133,12 @@ static CUresult stream_query(CUstream s)
 	return BIT(fake_busy, N(s)) ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
 }
 
-static CUresult capture_begin(CUstream s, CUstreamCaptureMode mode)
+static CUresult capture_begin(CUstream s, CUgraph g, const CUgraphNode *deps, const CUgraphEdgeData *data, size_t n,
+                              CUstreamCaptureMode mode)
 {
+	(void)deps, (void)data;
+	if (!g || n)
+		say("BAD-CAPTURE-GRAPH");
 	if (mode != CU_STREAM_CAPTURE_MODE_RELAXED)
 		say("BAD-CAPTURE-MODE");
 	fake_capturing |= 1ull << N(s);
@@ -312,6 +316,19 @@ static CUresult memory_info(size_t *a, size_t *b)
 	*b = 2;
 	return CUDA_SUCCESS;
 }
+static CUresult graph_new(CUgraph *g, unsigned flags)
+{
+	(void)flags;
+	*g = (CUgraph)++next_object;
+	fake_objects++;
+	return CUDA_SUCCESS;
+}
+static CUresult graph_nodes(CUgraph g, CUgraphNode *nodes, size_t *n)
+{
+	(void)g, (void)nodes;
+	*n = 0;
+	return CUDA_SUCCESS;
+}
 static CUresult graph_gone(CUgraph g)
 {
 	(void)g;
@@ -352,7 +369,7 @@ static void fill(struct ag_driver *d)
 	d->cuStreamDestroy_v2 = stream_gone;
 	d->cuStreamQuery = stream_query;
 	d->cuStreamSynchronize = stream_sync;
-	d->cuStreamBeginCapture_v2 = capture_begin;
+	d->cuStreamBeginCaptureToGraph = capture_begin;
 	d->cuStreamEndCapture = capture_end;
 	d->cuStreamIsCapturing = is_capturing;
 	d->cuEventQuery = event_query;
@@ -380,6 +397,8 @@ static void fill(struct ag_driver *d)
 	d->cuMemHostUnregister = host_unregister;
 	d->cuMemHostGetDevicePointer_v2 = host_pointer;
 	d->cuMemGetInfo_v2 = memory_info;
+	d->cuGraphCreate = graph_new;
+	d->cuGraphGetNodes = graph_nodes;
 	d->cuGraphDestroy = graph_gone;
 	d->cuGraphExecDestroy = exec_gone;
 	d->cuArrayDestroy = array_gone;
