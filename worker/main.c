@@ -416,7 +416,7 @@ int worker_main(int argc, char **argv)
 	w->max_memory = o.max_memory;
 	/* Without a key whoever runs as this user could offer modules to other users' clients. */
 	if (o.cache_key ? !cache_key(o.cache_key) : o.group && !cache_own_key()) {
-		worker_log("no key for the module cache: %s holds no 16 bytes", o.cache_key ? o.cache_key : "the system");
+		worker_log("no key for the module cache: %s has no 16 bytes", o.cache_key ? o.cache_key : "it");
 		return 1;
 	}
 	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -26,8 +26,8 @@ struct prepared { /* immutable once made */
 struct prepared *prepared_get(struct session *s, const struct guard_input *in, uint32_t n, bool wide, char why[512]);
 void prepared_put(struct prepared *p);
 
-/* cache.c: files.  A key, before the first file is read or written: from a file of at least 16 bytes, or a new one, which
- * makes the files of other workers, earlier ones too, strangers'. false: there is none. */
+/* cache.c: files.  A key, before the first file is read or written: from a file of at least 16 bytes (or fd:N, an open
+ * one), or a new one, which makes the files of other workers, earlier ones too, strangers'. false: there is none. */
 bool cache_key(const char *path);
 bool cache_own_key(void);
 bool cache_read(const uint8_t digest[DIGEST_BYTES], struct prepared *p); /* fills result, verdict, code */

@@ -55,6 +55,10 @@ result "forged_with_key" "$(grep -q "not this worker" "$dir/log" || echo "believ
 result "works_all_the_same" "$(grep -q IllegalAddress "$dir/out" || cat "$dir/out")"
 once --cache-key "$dir/key"
 result "own_with_key" "$(grep -q damaged "$dir/log" && cat "$dir/log")"
+exec 9<"$dir/key"
+once --cache-key fd:9
+exec 9<&-
+result "own_with_key.descriptor" "$(grep -q damaged "$dir/log" && cat "$dir/log")"
 once --group "$(id -gn)"
 result "shared_worker" "$(grep -q "not this worker" "$dir/log" || echo "another worker's file is believed")"
 printf short >"$dir/short"
