@@ -1,7 +1,8 @@
 /* cli.c - `agileos guard`: the rewriter and the verifier as a command, in this process, for people who trust their
  * input.
  *   agileos guard IN.ptx [MORE.ptx] -o OUT.ptx [--wide] [--no-report] [--no-poll] [--gate NAME:RET(PARAMS)]...
- *   [--compose] [--dump parse] agileos guard --verify [--wide] [--gate ...] OUT.ptx
+ *   [--compose] [--dump STAGE] agileos guard --verify [--wide] [--gate ...] OUT.ptx
+ * STAGE: what a pass made, on standard output: parse link place inline prune relocate define space print.
  * RET and PARAMS: b32 b64 f32 f64, void for no result.  Exit: 0 accepted, 3 refused (`file:line: reason` on stderr), 1
  * usage or input/output. */
 #include "guard/helper.h"
@@ -27,7 +28,7 @@ struct cli {
 static int usage(void)
 {
 	fprintf(stderr, "usage: agileos guard IN.ptx [MORE.ptx] -o OUT.ptx [--wide] [--no-report] "
-		"[--no-poll] [--gate NAME:RET(PARAMS)] [--compose] [--dump parse]\n"
+		"[--no-poll] [--gate NAME:RET(PARAMS)] [--compose] [--dump STAGE]\n"
 		"       agileos guard --verify [--wide] [--gate ...] OUT.ptx\n");
 	return 1;
 }
@@ -159,11 +160,9 @@ static bool write_whole(const char *path, const char *text, size_t len)
 	return ok;
 }
 
-static int dump(const struct cli *c)
+static int dump_parsed(const struct cli *c)
 {
 	struct ptx_error err = { 0 };
-	if (strcmp(c->dump, "parse"))
-		return usage();
 	for (uint32_t i = 0; i < c->n; i++) {
 		struct ptx_module *m = ptx_parse(c->in[i].text, c->in[i].len, &err);
 		if (!m) {
@@ -174,6 +173,27 @@ static int dump(const struct cli *c)
 		ptx_free(m);
 	}
 	return 0;
+}
+
+/* What the pass made is out even when a later one refuses. */
+static int dump(struct cli *c)
+{
+	struct guard_result r;
+	struct ptx_error err = { 0 };
+	uint32_t piece = 0;
+	if (!guard_is_stage(c->dump))
+		return usage();
+	if (!strcmp(c->dump, "parse"))
+		return dump_parsed(c);
+	c->opt.dump = stdout;
+	c->opt.dump_stage = c->dump;
+	if (guard_rewrite(c->in, c->n, &c->opt, &r, &err, &piece)) {
+		fprintf(stderr, "%s:%u: %s\n", c->in[piece < c->n ? piece : 0].label, err.line, err.text);
+		return EXIT_REFUSED;
+	}
+	bool ok = strcmp(c->dump, "print") || write_whole("-", r.text, r.text_len);
+	guard_result_free(&r);
+	return ok ? 0 : 1;
 }
 
 /* The output is written even when the verifier then refuses it (under no promise), so that the rewriter's mistake can

@@ -93,16 +93,23 @@ void rw_refuse(struct rw *rw, uint32_t line, const char *fmt, ...)
 static void rewrite(struct rw *rw, struct guard_result *out)
 {
 	rw_link(rw);                                    /* one module: rw->vars, rw->kernels */
+	rw_dump_module(rw, "link");
 	rw_place_module(rw);                            /* .global and .const variables get their offsets */
+	rw_dump_module(rw, "place");
 	for (uint32_t i = 0; i < rw->nkernels; i++) {
 		struct rw_kernel *k = rw->kernels[i];
 
 		rw->piece = k->piece;
 		rw_inline(rw, k);                       /* flat stream, no call but to runtime and gates */
+		rw_dump_kernel(rw, "inline", k);
 		rw_prune(rw, k);                        /* no code that nothing leads to */
+		rw_dump_kernel(rw, "prune", k);
 		rw_relocate(rw, k);                     /* no client variable left in operands */
+		rw_dump_kernel(rw, "relocate", k);
 		rw_define(rw, k);                       /* no register read before it is written */
+		rw_dump_kernel(rw, "define", k);
 		rw_space(rw, k);                        /* known values; generic accesses get a space */
+		rw_dump_kernel(rw, "space", k);
 		rw_print_kernel(rw, k);                 /* poll, fence, report and text */
 	}
 	rw_print_module(rw, out);

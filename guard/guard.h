@@ -191,6 +191,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include "device.h"
 #include "ptx.h"
 
@@ -216,7 +217,12 @@ struct guard_options {
 	int target_sm;              /* 90 */
 	const struct guard_gate *gates;
 	uint32_t ngates;
+	/* for people: after the pass named (guard_is_stage) its outcome is written here, else NULL */
+	FILE *dump;
+	const char *dump_stage;
 };
+
+bool guard_is_stage(const char *name);  /* parse link place inline prune relocate define space print */
 
 struct guard_kernel {
 	const char *name;           /* the client's */

@@ -221,6 +221,10 @@ void rw_buf_fmt(struct rw *rw, struct rw_buf *b, const char *fmt, ...) __attribu
 void rw_print_kernel(struct rw *rw, struct rw_kernel *k);
 void rw_print_module(struct rw *rw, struct guard_result *out);
 
+/* dump.c: nothing unless opt->dump asks for that stage. */
+void rw_dump_kernel(const struct rw *rw, const char *stage, const struct rw_kernel *k);
+void rw_dump_module(const struct rw *rw, const char *stage);
+
 /* link.c */
 struct rw_var *rw_var_of(struct rw *rw, const struct ptx_var *v);          /* the definition behind a reference */
 struct rw_var *rw_var_named(struct rw *rw, uint32_t piece, const char *name);
