@@ -10,7 +10,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-static const char *const stages[] = { "parse", "link", "place", "inline", "prune", "relocate", "define", "space", "print" };
+static const char *const stages[] = { "parse",	  "link",   "place", "inline", "prune",
+				      "relocate", "define", "space", "print" };
 
 bool guard_is_stage(const char *name)
 {
@@ -87,8 +88,11 @@ static void operand(FILE *f, const struct rw_kernel *k, const struct ptx_operand
 
 static const char *op_name(const struct ptx_inst *in)
 {
-	return in->op < PTX_OP_COUNT ? ptx_op_name(in->op) : in->op == RW_OP_CALL ? "CALL" : in->op == RW_OP_DIE ? "DIE" :
-		in->op == RW_OP_NOUNROLL ? "NOUNROLL" : "LABEL";
+	return in->op < PTX_OP_COUNT	  ? ptx_op_name(in->op)
+	       : in->op == RW_OP_CALL	  ? "CALL"
+	       : in->op == RW_OP_DIE	  ? "DIE"
+	       : in->op == RW_OP_NOUNROLL ? "NOUNROLL"
+					  : "LABEL";
 }
 
 static void instruction(FILE *f, const struct rw_kernel *k, const struct ptx_inst *in)
@@ -165,6 +169,7 @@ void rw_dump_module(const struct rw *rw, const char *stage)
 		fputs("\n", f);
 	}
 	for (uint32_t i = 0; i < rw->nkernels; i++)
-		fprintf(f, "kernel %" PRIu32 " %s, piece %" PRIu32 ", %" PRIu32 " instructions\n", rw->kernels[i]->index,
-			rw->kernels[i]->src->name, rw->kernels[i]->piece, rw->kernels[i]->src->ninsts);
+		fprintf(f, "kernel %" PRIu32 " %s, piece %" PRIu32 ", %" PRIu32 " instructions\n",
+			rw->kernels[i]->index, rw->kernels[i]->src->name, rw->kernels[i]->piece,
+			rw->kernels[i]->src->ninsts);
 }
