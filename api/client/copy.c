@@ -185,7 +185,7 @@ static CUresult to_device(struct agc_end dst, const uint8_t *src, uint64_t bytes
 		size_t n, half = s->stage.half, least = bytes < half ? bytes : half / 4;
 		if ((r = agc_stage_take(s, least, bytes, &at, &n)) && !keep(&first, r))
 			break;
-		agc_bulk_copy(at, src, n);
+		agc_bulk_copy(at, src, n, false);
 		struct agc_end stage = { .addr = (uint64_t)(uintptr_t)at, .kind = AGC_E_PINNED };
 		if (!keep(&first, post_ends(&dst, &stage, n, s)))
 			break;
@@ -221,7 +221,7 @@ static CUresult finish_part(struct part *p, struct agc_stream *s)
 {
 	CUresult r = agc_stream_wait_number(s, p->number);
 	if (r == CUDA_SUCCESS)
-		agc_bulk_copy(p->to, p->from, p->n);
+		agc_bulk_copy(p->to, p->from, p->n, true);
 	p->n = 0;
 	return r;
 }

@@ -24,8 +24,8 @@ struct agc_end agc_end_of(uint64_t addr, uint64_t bytes);
 
 /* The stage, under its lock. */
 CUresult agc_stage_ready(struct agc_stream *s, uint64_t bytes);
-/* memcpy, made for large copies to or from the stage. */
-void agc_bulk_copy(void *to, const void *from, size_t n);
+/* memcpy, made for large copies into the stage and (`out`) out of it. */
+void agc_bulk_copy(void *to, const void *from, size_t n, bool out);
 CUresult agc_stage_take(struct agc_stream *s, size_t least, size_t most, uint8_t **at, size_t *got);
 void agc_stage_done(struct agc_stage *st);               /* everything on the stream has been waited for */
 
