@@ -63,6 +63,27 @@ uint64_t range_heap_used(const struct range_heap *h);
 uint64_t range_heap_total(const struct range_heap *h);
 bool range_heap_is_valid(const struct range_heap *h);
 
+/* --- small blocks (client): mimalloc over a range heap, for pinned and managed memory.  One per process, for its one
+ * session; not thread safe; the owner locks.  Which blocks live is known outside of the memory they lie in: whatever is
+ * written there, only blocks that were handed out are freed or found. */
+
+#define SMALL_SEGMENT (4ull << 20)      /* taken from the range heap, and given back once no block of it lives */
+#define SMALL_MAX     (1ull << 20)      /* larger blocks are ranges */
+#define SMALL_ALIGN   512u              /* of every block */
+
+/* false: blocks over an earlier heap still live. */
+bool small_open(struct range_heap *over);
+/* A block of at most SMALL_MAX bytes, aligned to `align` (at most 4096).  `seq`: work up to it is over.  0: no range for
+ * a segment is free and idle, or out of memory. */
+uint64_t small_alloc(uint64_t bytes, uint64_t align, uint64_t seq);
+/* Frees the block that starts at addr; it is reused once work up to `busy_until` is over.  false: no such block. */
+bool small_free(uint64_t addr, uint64_t busy_until, uint64_t seq);
+/* The start of the last live block of addr's segment that begins at or before addr; 0: none. */
+uint64_t small_find(uint64_t addr);
+/* Gives every segment without live blocks back to the range heap. */
+void small_collect(uint64_t seq);
+uint64_t small_segments(void);
+
 /* --- windows (worker) --- */
 
 struct ag_driver;    /* build/gen/driver.h: the real entry points */

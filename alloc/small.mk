@@ -1,0 +1,28 @@
+# Small blocks of the client's host memory: mimalloc, from Debian's source package, on ranges of the window.
+SMALL_SRC := alloc/small.c alloc/mimalloc.c
+SMALL_OBJ := $(call objs,$(SMALL_SRC))
+
+build/mimalloc/src/static.c: .ci/mimalloc
+	bash .ci/mimalloc
+	@touch $@
+
+# Segments of 4 MiB instead of 32: what a program pins for its first small block, and the least that can come back.
+build/mimalloc/small/types.h: build/mimalloc/src/static.c alloc/small.mk
+	@mkdir -p $(@D)
+	sed 's/^\(#define MI_SEGMENT_SHIFT  *( \)9 + MI_SEGMENT_SLICE_SHIFT)/\1 6 + MI_SEGMENT_SLICE_SHIFT)/' \
+		build/mimalloc/include/mimalloc-types.h > $@
+
+# As system headers: its warnings are not ours to mend.
+CFLAGS_alloc_mimalloc := -Wno-maybe-uninitialized -isystem build/mimalloc/include -isystem build/mimalloc/src -isystem build/mimalloc
+CFLAGS_alloc_small := -isystem build/mimalloc/include
+$(SMALL_OBJ) $(call asan_objs,$(SMALL_SRC)): build/mimalloc/small/types.h
+
+TESTS += build/tests/small_test build/tests/small_test_asan
+SMALL_WRAP := -Wl,--wrap=calloc,--wrap=malloc
+build/tests/small_test: build/obj/tests/alloc/small_test.o $(SMALL_OBJ) $(RANGE_OBJ)
+	@mkdir -p $(@D)
+	$(CC) -pthread $(SMALL_WRAP) -o $@ $^
+
+build/tests/small_test_asan: build/asan/obj/tests/alloc/small_test.o $(call asan_objs,$(SMALL_SRC) $(RANGE_SRC))
+	@mkdir -p $(@D)
+	$(CC) -pthread $(ASAN_FLAGS) $(SMALL_WRAP) -o $@ $^
