@@ -78,6 +78,7 @@ bool small_open(struct range_heap *over);
 uint64_t small_alloc(uint64_t bytes, uint64_t align, uint64_t seq);
 /* Frees the block that starts at addr; it is reused once work up to `busy_until` is over.  false: no such block. */
 bool small_free(uint64_t addr, uint64_t busy_until, uint64_t seq);
+bool small_holds(uint64_t addr);         /* does addr lie in a segment? */
 /* The start of the last live block of addr's segment that begins at or before addr; 0: none. */
 uint64_t small_find(uint64_t addr);
 /* Gives every segment without live blocks back to the range heap. */

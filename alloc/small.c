@@ -29,12 +29,13 @@ struct late { uint64_t addr, busy; struct late *next; };
 static struct range_heap *ranges;
 static struct leaf *root[ROOT];
 static struct late *late_first, **late_end = &late_first;
+static uint64_t window;                  /* whose segments these are: addresses above AG_WINDOW_BYTES */
 static uint64_t now, live, segments;
 
 static struct segment **place_of(uint64_t addr)
 {
 	uint64_t i = addr % AG_WINDOW_BYTES / SMALL_SEGMENT;
-	return root[i / LEAF] ? &root[i / LEAF]->segment[i % LEAF] : NULL;
+	return addr / AG_WINDOW_BYTES == window && root[i / LEAF] ? &root[i / LEAF]->segment[i % LEAF] : NULL;
 }
 
 static struct segment *segment_of(uint64_t addr)
@@ -60,6 +61,7 @@ void *small_take(void)
 		free(s);
 		return NULL;
 	}
+	window = at / AG_WINDOW_BYTES;
 	*place_of(at) = s;
 	segments++;
 	return (void *)(uintptr_t)at;
@@ -171,6 +173,8 @@ bool small_free(uint64_t addr, uint64_t busy_until, uint64_t seq)
 	}
 	return true;
 }
+
+bool small_holds(uint64_t addr) { return segment_of(addr) != NULL; }
 
 uint64_t small_find(uint64_t addr)
 {

@@ -1,5 +1,5 @@
 # The client's core (api/client/): what every link form holds besides the Runtime and the exported names.
-CLIENT_SRC := $(filter-out api/client/rt_%,$(sort $(wildcard api/client/*.c))) alloc/range.c
+CLIENT_SRC := $(filter-out api/client/rt_%,$(sort $(wildcard api/client/*.c))) alloc/range.c $(SMALL_SRC)
 CLIENT_OBJ := $(call objs,$(CLIENT_SRC))
 $(CLIENT_OBJ) $(call asan_objs,$(CLIENT_SRC)): | build/gen/.stamp
 

@@ -171,6 +171,7 @@ struct agc_block {
 	uint64_t pool;                       /* CUmemoryPool of asynchronous allocations */
 	uint32_t flags;
 	uint8_t kind;                        /* enum agc_block_kind */
+	bool small;                          /* mimalloc's, in one of its segments */
 	/* Advice about managed memory: recorded for those who ask, without effect on memory that both sides always
 	 * reach. */
 	bool read_mostly, accessed_by;

@@ -1,9 +1,10 @@
 /* memory.c - the client's memory: device blocks, pinned and managed host blocks, all carved locally out of what the
  * worker granted.
  *
- * Two range heaps (device, host) under one lock, and a hash table of live blocks for attributes and checks.  The
- * worker is asked for more in doubling steps and gets large idle tails back.  The functions of the API on top of this
- * are in memapi.c, pools in pool.c.
+ * Two range heaps (device, host) under one lock, and a hash table of live blocks for attributes and checks.  Small
+ * blocks of host memory are mimalloc's (alloc/small.c), in segments that it takes from the host's ranges.  The worker
+ * is asked for more in doubling steps and gets large idle tails of device memory back.  The functions of the API on
+ * top of this are in memapi.c, pools in pool.c.
  */
 #include "memory.h"
 
@@ -161,9 +162,11 @@ static void trim_when_idle(void)
 
 /* --- allocation --------------------------------------------------------------------------------------------------- */
 
+static uint64_t completed(void) { return atomic_load_explicit(&agc_s.completed, memory_order_relaxed); }
+
 static uint64_t carve(struct range_heap *h, uint64_t bytes, uint64_t align)
 {
-	return range_alloc(h, bytes, align, atomic_load_explicit(&agc_s.completed, memory_order_relaxed));
+	return range_alloc(h, bytes, align, completed());
 }
 
 /* Waits for all work, when that frees enough. */
@@ -198,6 +201,10 @@ static uint64_t alloc_locked(struct range_heap *h, uint64_t bytes, uint64_t alig
 {
 	*r = CUDA_SUCCESS;
 	uint64_t at = carve(h, bytes, align);
+	if (!at && h == host && small_segments()) {
+		small_collect(completed());
+		at = carve(h, bytes, align);
+	}
 	if (!at && range_heap_total(h) - range_heap_used(h) > HOARD)
 		at = carve_later(h, bytes, align, r);
 	if (!at && *r == CUDA_SUCCESS)
@@ -209,12 +216,27 @@ static uint64_t alloc_locked(struct range_heap *h, uint64_t bytes, uint64_t alig
 	return at;
 }
 
+/* A segment's range is freed again at once: what counts is that there is one. */
+static uint64_t small_locked(uint64_t bytes, uint64_t align, CUresult *r)
+{
+	*r = CUDA_SUCCESS;
+	uint64_t at = small_alloc(bytes, align, completed());
+	uint64_t segment = at ? 0 : alloc_locked(host, SMALL_SEGMENT, SMALL_SEGMENT, r);
+	if (segment) {
+		range_free(host, segment, 0);
+		at = small_alloc(bytes, align, completed());
+		*r = at ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+	}
+	return at;
+}
+
 static CUresult block_alloc(struct range_heap *h, uint64_t bytes, uint64_t align, enum agc_block_kind kind,
 			    uint32_t flags, uint64_t *addr)
 {
 	CUresult r = CUDA_ERROR_OUT_OF_MEMORY;
+	bool small = h == host && kind != AGC_B_PRIVATE && bytes <= SMALL_MAX;
 	pthread_mutex_lock(&lock);
-	uint64_t at = table_room() ? alloc_locked(h, bytes, align, &r) : 0;
+	uint64_t at = !table_room() ? 0 : small ? small_locked(bytes, align, &r) : alloc_locked(h, bytes, align, &r);
 	if (at) {
 		struct agc_block b = { .addr = at,
 				       .bytes = bytes,
@@ -222,6 +244,7 @@ static CUresult block_alloc(struct range_heap *h, uint64_t bytes, uint64_t align
 				       .id = next_id++,
 				       .flags = flags,
 				       .kind = (uint8_t)kind,
+				       .small = small,
 				       .preferred = AGC_NOWHERE,
 				       .prefetched = AGC_NOWHERE };
 		table_put(&b);
@@ -231,15 +254,21 @@ static CUresult block_alloc(struct range_heap *h, uint64_t bytes, uint64_t align
 	return r;
 }
 
-static CUresult block_free(struct range_heap *h, uint64_t addr, uint64_t busy)
+static bool release(const struct agc_block *b, uint64_t busy)
+{
+	if (b->small)
+		return small_free(b->addr, busy, completed());
+	return range_free(agc_is_host((void *)(uintptr_t)b->addr) ? host : device, b->addr, busy);
+}
+
+static CUresult block_free(uint64_t addr, uint64_t busy)
 {
 	pthread_mutex_lock(&lock);
 	struct agc_block *b = table_get(addr);
-	CUresult r = b && range_free(h, addr, busy) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+	CUresult r = b && release(b, busy) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 	if (r == CUDA_SUCCESS) {
 		table_remove(b);
-		if (h == device)
-			trim_when_idle();
+		trim_when_idle();
 	}
 	pthread_mutex_unlock(&lock);
 	return r;
@@ -263,7 +292,7 @@ static uint64_t busy_now(void)
 
 CUresult agc_device_free(uint64_t addr)
 {
-	return block_free(agc_is_host((void *)(uintptr_t)addr) ? host : device, addr, busy_now());
+	return block_free(addr, busy_now());
 }
 
 void *agc_host_alloc(size_t bytes, size_t align)
@@ -276,7 +305,7 @@ void *agc_host_alloc(size_t bytes, size_t align)
 void agc_host_free(void *p)
 {
 	if (p)
-		block_free(host, (uint64_t)(uintptr_t)p, busy_now());
+		block_free((uint64_t)(uintptr_t)p, busy_now());
 }
 
 /* Words come in pages of their own: they are many, small, and live long. */
@@ -345,12 +374,25 @@ void agc_word_free(volatile uint64_t *w, uint64_t value)
 
 /* --- looking up --------------------------------------------------------------------------------------------------- */
 
+/* The memory of one block around addr, start and size: a range, or within mimalloc's segments, which are no blocks. */
+static bool extent_of(uint64_t addr, uint64_t *start, uint64_t *bytes)
+{
+	if (!small_holds(addr))
+		return range_find(device, addr, start, bytes) || range_find(host, addr, start, bytes);
+	const struct agc_block *b = table_get(small_find(addr));
+	if (!b || addr - b->addr >= b->bytes)
+		return false;
+	*start = b->addr;
+	*bytes = b->bytes;
+	return true;
+}
+
 bool agc_block_find(uint64_t addr, struct agc_block *out)
 {
 	uint64_t start, bytes;
 	bool found = false;
 	pthread_mutex_lock(&lock);
-	if (device && (range_find(device, addr, &start, &bytes) || range_find(host, addr, &start, &bytes))) {
+	if (device && extent_of(addr, &start, &bytes)) {
 		const struct agc_block *b = table_get(start);
 		if (b && addr - start < b->bytes) {
 			*out = *b;
@@ -375,8 +417,7 @@ bool agc_block_covers(uint64_t addr, uint64_t bytes)
 {
 	uint64_t start, size;
 	pthread_mutex_lock(&lock);
-	bool ok = (range_find(device, addr, &start, &size) || range_find(host, addr, &start, &size)) &&
-		  bytes <= size - (addr - start);
+	bool ok = extent_of(addr, &start, &size) && bytes <= size - (addr - start);
 	pthread_mutex_unlock(&lock);
 	return ok;
 }
@@ -442,7 +483,7 @@ void agc_memory_drop(struct agc_ctx *ctx)
 		if (b->addr <= 1 || b->kind == AGC_B_PRIVATE || b->kind == AGC_B_MODULE || b->kind == AGC_B_VMM ||
 		    (ctx && b->ctx != ctx))
 			continue;
-		if (range_free(device, b->addr, busy) || range_free(host, b->addr, busy))
+		if (release(b, busy))
 			table_remove(b);
 	}
 	pthread_mutex_unlock(&lock);
@@ -493,7 +534,7 @@ bool agc_memory_setup(void)
 		free(l);
 	}
 	late_end = &late_first;
-	return device && host && consts && first->bytes > AG_HOST_FREE_OFF &&
+	return device && host && consts && small_open(host) && first->bytes > AG_HOST_FREE_OFF &&
 	       range_heap_add(host, first->addr + AG_HOST_FREE_OFF, first->bytes - AG_HOST_FREE_OFF) == 0 &&
 	       range_heap_add(consts, agc_s.base + CONST_BASE, CONST_SPAN) == 0;
 }

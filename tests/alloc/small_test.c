@@ -132,7 +132,10 @@ static bool foreign_pointers(void)
 	CHECK(begin(MEMORY));
 	uint64_t at = small_alloc(1000, 64, 0), far = base + (3ull << 30);
 	CHECK(at && !small_free((uint64_t)(uintptr_t)&here, 0, 0) && !small_free(0, 0, 0) && !small_free(far, 0, 0));
+	CHECK(!small_free(at + AG_WINDOW_BYTES, 0, 0) && !small_holds(at - AG_WINDOW_BYTES));
 	CHECK(!small_free(at / SMALL_SEGMENT * SMALL_SEGMENT, 0, 0) && !small_free(at + SMALL_ALIGN, 0, 0));
+	CHECK(small_holds(at) && small_holds(at / SMALL_SEGMENT * SMALL_SEGMENT) && !small_holds(far) &&
+	      !small_holds(at + SMALL_SEGMENT));
 	CHECK(small_find(far) == 0 && small_find((uint64_t)(uintptr_t)&here) == 0 && small_find(at - 1) == 0);
 	CHECK(small_alloc(SMALL_MAX + 1, 64, 0) == 0 && small_alloc(UINT64_MAX, 64, 0) == 0 &&
 	      small_alloc(64, 8192, 0) == 0 && small_alloc(64, 96, 0) == 0);
