@@ -18,6 +18,26 @@ build/tests/client_core_asan: $(call asan_objs,$(CLIENT_TEST_SRC) $(CLIENT_SRC))
 	@mkdir -p $(@D)
 	$(CC) -pthread $(ASAN_FLAGS) -o $@ $^ -l:libzstd.a -l:liblz4.a -ldl
 
+# Pinned and managed memory.
+PINNED_TEST_SRC := tests/client/pinned_test.c tests/client/fake.c
+TESTS += build/tests/client_pinned build/tests/client_pinned_asan
+$(call objs,$(PINNED_TEST_SRC)) $(call asan_objs,$(PINNED_TEST_SRC)): | build/gen/.stamp
+build/tests/client_pinned: $(call objs,$(PINNED_TEST_SRC)) $(CLIENT_OBJ) $$(call objs,$$(CLIENT_TEST_GEN))
+	@mkdir -p $(@D)
+	$(CC) -pthread -o $@ $^ -l:libzstd.a -l:liblz4.a -ldl
+build/tests/client_pinned_asan: $(call asan_objs,$(PINNED_TEST_SRC) $(CLIENT_SRC)) \
+	$$(call asan_objs,$$(CLIENT_TEST_GEN))
+	@mkdir -p $(@D)
+	$(CC) -pthread $(ASAN_FLAGS) -o $@ $^ -l:libzstd.a -l:liblz4.a -ldl
+
+# A program's own mimalloc, as it would be preloaded.
+build/tests/libmimalloc.so: build/mimalloc/src/static.c
+	@mkdir -p $(@D)
+	$(CC) -O2 -w -shared -fPIC -ftls-model=initial-exec -DMI_MALLOC_OVERRIDE -DMI_SHARED_LIB -DMI_SHARED_LIB_EXPORT \
+		-DNDEBUG -Ibuild/mimalloc/include -o $@ $< -lpthread
+tests/client/preload_test.sh: build/tests/libmimalloc.so build/tests/e2e/pinned build/tests/e2e/pinned_shared ;
+TESTS += tests/client/preload_test.sh
+
 # Fat binaries in every form nvcc packs them.
 FATBIN_TEST := $(patsubst %,build/tests/fatbin/%.fatbin,default size speed balance none all many arch machine) \
 	build/tests/fatbin/sm_90.ptx

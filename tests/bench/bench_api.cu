@@ -87,6 +87,9 @@ static void calls(int *d)
 	show("malloc + free 256 B", median(20, 200, [&] { cudaMalloc(&p, 256); cudaFree(p); }), "us");
 	show("malloc + free 1 MiB", median(20, 200, [&] { cudaMalloc(&p, 1 << 20); cudaFree(p); }), "us");
 	show("malloc + free 64 MiB", median(10, 20, [&] { cudaMalloc(&p, 64 << 20); cudaFree(p); }), "us");
+	show("pinned malloc + free 64 B", median(20, 200, [&] { cudaMallocHost(&p, 64); cudaFreeHost(p); }), "us");
+	show("pinned malloc + free 64 KiB", median(20, 200, [&] { cudaMallocHost(&p, 65536); cudaFreeHost(p); }), "us");
+	show("pinned malloc + free 4 MiB", median(20, 50, [&] { cudaMallocHost(&p, 4 << 20); cudaFreeHost(p); }), "us");
 	show("mallocAsync + freeAsync 1 MiB",
 	     median(20, 200,
 		    [&] {
