@@ -2,9 +2,9 @@
 SMALL_SRC := alloc/small.c alloc/mimalloc.c
 SMALL_OBJ := $(call objs,$(SMALL_SRC))
 
-build/mimalloc/src/static.c: .ci/mimalloc
+# Once; where there is no apt, put include/ and src/ of the version that .ci/mimalloc names into build/mimalloc.
+build/mimalloc/src/static.c:
 	bash .ci/mimalloc
-	@touch $@
 
 # Segments of 4 MiB instead of 32: what a program pins for its first small block, and the least that can come back.
 build/mimalloc/small/types.h: build/mimalloc/src/static.c alloc/small.mk
@@ -16,6 +16,12 @@ build/mimalloc/small/types.h: build/mimalloc/src/static.c alloc/small.mk
 CFLAGS_alloc_mimalloc := -Wno-maybe-uninitialized -isystem build/mimalloc/include -isystem build/mimalloc/src -isystem build/mimalloc
 CFLAGS_alloc_small := -isystem build/mimalloc/include
 $(SMALL_OBJ) $(call asan_objs,$(SMALL_SRC)): build/mimalloc/small/types.h
+
+# The worker's malloc, from the same sources.  Other programs of ours keep the system's.
+MALLOC_OBJ := build/obj/alloc/malloc.o
+CFLAGS_alloc_malloc := -Wno-maybe-uninitialized -ftls-model=initial-exec -isystem build/mimalloc/include \
+	-isystem build/mimalloc/src
+$(MALLOC_OBJ): build/mimalloc/src/static.c
 
 TESTS += build/tests/small_test build/tests/small_test_asan
 SMALL_WRAP := -Wl,--wrap=calloc,--wrap=malloc

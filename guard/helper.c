@@ -36,8 +36,7 @@ static bool spawn(struct guard_helper *h)
 	char number[4][16];
 	const uint32_t limit[] = { h->limits.cpu_s, h->limits.wall_s, h->limits.memory_mib, h->limits.output_mib };
 	char *argv[] = { "agileos", "guard-zygote", number[0], number[1], number[2], number[3], h->ptxas, NULL };
-	/* An allocator that looks for memory nodes when it first grows would do so inside the sandbox. */
-	char *envp[] = { "LC_ALL=C", "MIMALLOC_USE_NUMA_NODES=1", NULL };
+	char *envp[] = { "LC_ALL=C", NULL };
 	int pair[2], compiler, rc;
 	posix_spawn_file_actions_t files;
 	for (int i = 0; i < 4; i++)

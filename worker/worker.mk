@@ -15,21 +15,10 @@ build/gen/build_id.h: $(sort $(wildcard guard/*.c guard/*.h guard/*.def guard/rt
 	@mkdir -p $(@D)
 	@echo "#define AG_BUILD_ID \"$$(cat $^ | sha256sum | cut -c1-32)\"" > $@
 
-# mimalloc is the worker's allocator where it is installed; the library travels with the binary.
-MIMALLOC := $(firstword $(wildcard $(shell $(CC) -print-file-name=libmimalloc.so)))
-ifneq ($(MIMALLOC),)
-MIMALLOC_SONAME := $(notdir $(basename $(realpath $(MIMALLOC))))
-MIMALLOC_COPY := build/lib/$(MIMALLOC_SONAME)
-MIMALLOC_LINK := -Wl,--no-as-needed -Lbuild/lib -l:$(MIMALLOC_SONAME) -Wl,--as-needed -Wl,-rpath,'$$ORIGIN/../lib'
-$(MIMALLOC_COPY): $(realpath $(MIMALLOC))
-	@mkdir -p $(@D)
-	cp -f $< $@
-endif
-
 build/bin/agileos: build/obj/worker/main.o $(WORKER_OBJ) $(WINDOW_OBJ) $(ADAPTERS_OBJ) $(WORKER_GUARD_OBJ) \
-		$(WORKER_SOFT_OBJ) $(WORKER_GEN_OBJ) | $(MIMALLOC_COPY)
+		$(WORKER_SOFT_OBJ) $(WORKER_GEN_OBJ) $(MALLOC_OBJ)
 	@mkdir -p $(@D)
-	$(CC) -pthread -o $@ $^ $(MIMALLOC_LINK) -lm -ldl
+	$(CC) -pthread -o $@ $^ -lm -ldl
 
 BINS += build/bin/agileos
 
