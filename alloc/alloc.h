@@ -73,8 +73,8 @@ bool range_heap_is_valid(const struct range_heap *h);
 
 /* false: blocks over an earlier heap still live. */
 bool small_open(struct range_heap *over);
-/* A block of at most SMALL_MAX bytes, aligned to `align` (at most 4096).  `seq`: work up to it is over.  0: no range for
- * a segment is free and idle, or out of memory. */
+/* A block of at most SMALL_MAX bytes, aligned to `align` (at most 4096).  `seq`: work up to it is over.  0: no range
+ * for a segment is free and idle, or out of memory. */
 uint64_t small_alloc(uint64_t bytes, uint64_t align, uint64_t seq);
 /* Frees the block that starts at addr; it is reused once work up to `busy_until` is over.  false: no such block. */
 bool small_free(uint64_t addr, uint64_t busy_until, uint64_t seq);

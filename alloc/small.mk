@@ -13,7 +13,8 @@ build/mimalloc/small/types.h: build/mimalloc/src/static.c alloc/small.mk
 		build/mimalloc/include/mimalloc-types.h > $@
 
 # As system headers: its warnings are not ours to mend.
-CFLAGS_alloc_mimalloc := -Wno-maybe-uninitialized -isystem build/mimalloc/include -isystem build/mimalloc/src -isystem build/mimalloc
+CFLAGS_alloc_mimalloc := -Wno-maybe-uninitialized -isystem build/mimalloc/include -isystem build/mimalloc/src \
+	-isystem build/mimalloc
 CFLAGS_alloc_small := -isystem build/mimalloc/include
 $(SMALL_OBJ) $(call asan_objs,$(SMALL_SRC)): build/mimalloc/small/types.h
 

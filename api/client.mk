@@ -33,8 +33,8 @@ build/tests/client_pinned_asan: $(call asan_objs,$(PINNED_TEST_SRC) $(CLIENT_SRC
 # A program's own mimalloc, as it would be preloaded.
 build/tests/libmimalloc.so: build/mimalloc/src/static.c
 	@mkdir -p $(@D)
-	$(CC) -O2 -w -shared -fPIC -ftls-model=initial-exec -DMI_MALLOC_OVERRIDE -DMI_SHARED_LIB -DMI_SHARED_LIB_EXPORT \
-		-DNDEBUG -Ibuild/mimalloc/include -o $@ $< -lpthread
+	$(CC) -O2 -w -shared -fPIC -ftls-model=initial-exec -DMI_MALLOC_OVERRIDE -DMI_SHARED_LIB \
+		-DMI_SHARED_LIB_EXPORT -DNDEBUG -Ibuild/mimalloc/include -o $@ $< -lpthread
 tests/client/preload_test.sh: build/tests/libmimalloc.so build/tests/e2e/pinned build/tests/e2e/pinned_shared ;
 TESTS += tests/client/preload_test.sh
 

@@ -236,7 +236,8 @@ static bool fails_anywhere(void)
 	return true;
 }
 
-/* --- threads: all under one lock, as the client has it; blocks are freed by others than those who asked ---------------- */
+/* --- threads: all under one lock, as the client has it; blocks are freed by others than those who asked
+ * ---------------- */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct { uint64_t at; uint32_t bytes; uint8_t fill; } shared[256];

@@ -118,20 +118,23 @@ static bool refusals(void)
 			(void *)(uintptr_t)d, (char *)h + AG_WINDOW_BYTES };
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
 		CHECK(D->cuMemFreeHost(bad[i]) == CUDA_ERROR_INVALID_VALUE);
-	CHECK(D->cuMemFree_v2(at(h)) == CUDA_ERROR_INVALID_VALUE && D->cuMemFree_v2(m + 512) == CUDA_ERROR_INVALID_VALUE);
+	CHECK(D->cuMemFree_v2(at(h)) == CUDA_ERROR_INVALID_VALUE &&
+	      D->cuMemFree_v2(m + 512) == CUDA_ERROR_INVALID_VALUE);
 	CHECK(D->cuMemFreeHost(h) == 0 && D->cuMemFreeHost(big) == 0 && D->cuMemFree_v2(m) == 0);
 	CHECK(D->cuMemFreeHost(h) == CUDA_ERROR_INVALID_VALUE && D->cuMemFreeHost(big) == CUDA_ERROR_INVALID_VALUE &&
 	      D->cuMemFree_v2(m) == CUDA_ERROR_INVALID_VALUE && D->cuMemHostGetFlags(&flags, h) != 0);
 	/* The heap is none the worse. */
 	for (int i = 0; i < 1000; i++)
-		CHECK(D->cuMemAllocHost_v2(&p, 100 + 7 * i) == 0 && memset(p, i, 100 + 7 * i) && D->cuMemFreeHost(p) == 0);
+		CHECK(D->cuMemAllocHost_v2(&p, 100 + 7 * i) == 0 && memset(p, i, 100 + 7 * i) &&
+		      D->cuMemFreeHost(p) == 0);
 	CHECK(D->cuMemHostAlloc(&p, 16, 0x1000) == CUDA_ERROR_INVALID_VALUE && D->cuMemHostAlloc(NULL, 16, 0) != 0);
 	CHECK(D->cuMemAllocManaged(&m, 0, CU_MEM_ATTACH_GLOBAL) == CUDA_ERROR_INVALID_VALUE);
 	free(other);
 	return true;
 }
 
-/* --- memory ends, and comes back ----------------------------------------------------------------------------------- */
+/* --- memory ends, and comes back -----------------------------------------------------------------------------------
+ */
 
 static void *many[200000];
 
@@ -180,7 +183,8 @@ static bool reset(void)
 	return true;
 }
 
-/* --- threads and forks --------------------------------------------------------------------------------------------- */
+/* --- threads and forks ---------------------------------------------------------------------------------------------
+ */
 
 static void *_Atomic slot[64];
 static _Atomic int wrong;
@@ -206,7 +210,8 @@ static void *pass_on(void *arg)
 			continue;
 		CUdeviceptr base;
 		size_t size;
-		if (D->cuMemGetAddressRange_v2(&base, &size, at(old)) || size != *(uint32_t *)old || D->cuMemFreeHost(old))
+		if (D->cuMemGetAddressRange_v2(&base, &size, at(old)) || size != *(uint32_t *)old ||
+		    D->cuMemFreeHost(old))
 			wrong++;
 	}
 	return NULL;
