@@ -41,7 +41,9 @@ build/lib/%.a:
 SHARED = $(CC) -shared -Wl,-soname,$(@F) -Wl,--version-script,$(filter %.map,$^) -Wl,-z,nodelete -Wl,-z,defs \
 	-Wl,-Bsymbolic -o $@ $(filter %.o,$^) -ldl -lpthread
 build/lib/libcuda.so.1: build/obj/link/cuda.o build/gen/libcuda.map
+	@mkdir -p $(@D)
 	$(SHARED)
 build/lib/libcudart.so.13: build/obj/link/cudart.o build/gen/libcudart.map
+	@mkdir -p $(@D)
 	$(SHARED)
 	ln -sf $(@F) build/lib/libcudart.so
