@@ -11,13 +11,15 @@
 #define STACK_SHARE 8        /* local memory of all threads may take this fraction of the device's memory */
 #define STACK_GRAIN 1024u
 
-static uint64_t now_ms(void)
+static uint64_t now_us(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
+
+static uint64_t now_ms(void) { return now_us() / 1000; }
 
 static void nap_us(unsigned us)
 {
@@ -122,13 +124,34 @@ static unsigned busy(struct quiet *q)
 	return n;
 }
 
-static void set_closed(struct quiet *q, unsigned closed)
+static void close_gate(struct quiet *q)
 {
 	pthread_mutex_lock(&q->lock);
-	atomic_store(&q->closed, closed);
-	if (!closed)
-		pthread_cond_broadcast(&q->changed);
+	q->closed_at = now_us();
+	atomic_store(&q->closed, 1);
 	pthread_mutex_unlock(&q->lock);
+}
+
+/* Under the lock. */
+static void open_gate(struct quiet *q)
+{
+	uint64_t now = now_us();
+
+	if (!atomic_exchange(&q->closed, 0))
+		return;
+	q->open_until = now + (now - q->closed_at);
+	pthread_cond_broadcast(&q->changed);
+}
+
+/* One client that loads and unloads all the time must not hold the others back for ever. */
+static void leave_open(struct quiet *q)
+{
+	pthread_mutex_lock(&q->lock);
+	bool others = q->members && q->members->quiet_next;
+	uint64_t until = q->open_until;
+	pthread_mutex_unlock(&q->lock);
+	while (others && now_us() < until)
+		nap_us(50);
 }
 
 static bool settles(struct quiet *q, uint64_t ms)
@@ -193,7 +216,8 @@ static bool alone(struct quiet *q, const struct session *s)
 static CUresult become_quiet(struct quiet *q, struct session *s, bool ending)
 {
 	for (uint64_t start = now_ms();; nap_us(GAP_MS * 1000)) {
-		set_closed(q, 1);
+		leave_open(q);
+		close_gate(q);
 		if (settles(q, SLICE_MS))
 			return CUDA_SUCCESS;
 		/* A session's own kernels are waited for as long as they take, as natively. */
@@ -201,7 +225,9 @@ static CUresult become_quiet(struct quiet *q, struct session *s, bool ending)
 		CUresult r = insisting ? insist(q, s, ending) : CUDA_ERROR_NOT_READY;
 		if (insisting && r != CUDA_ERROR_NOT_READY)
 			return r;
-		set_closed(q, 0);
+		pthread_mutex_lock(&q->lock);
+		open_gate(q);
+		pthread_mutex_unlock(&q->lock);
 		if (q->stuck)
 			return CUDA_ERROR_SYSTEM_NOT_READY;
 		if (s->w->dead || (s->hangup && !ending))
@@ -249,8 +275,8 @@ void quiet_leave(struct session *s)
 	bool last = --q->depth == 0;
 	if (last) {
 		q->owner = NULL;
-		atomic_store(&q->closed, 0);
-		pthread_cond_broadcast(&q->changed);
+		open_gate(q);
+		pthread_cond_broadcast(&q->changed); /* the next owner waits for this too */
 	}
 	pthread_mutex_unlock(&q->lock);
 	if (last)
@@ -286,7 +312,7 @@ bool quiet_try(struct session *s)
 	}
 	if (q->depth > 1)
 		return true;
-	set_closed(q, 1);
+	close_gate(q);
 	if (!q->stuck && !busy(q))
 		return true;
 	quiet_leave(s);

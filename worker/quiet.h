@@ -31,6 +31,7 @@ struct quiet {
 	struct session *owner;   /* inside, or waiting to be; a session enters as often as it leaves */
 	unsigned depth;
 	struct session *members; /* sessions with streams, by quiet_next */
+	uint64_t closed_at, open_until; /* us; what starts work has at least as long as it was last held back */
 	uint32_t limit_ms;       /* of kernels that others wait for; 0: none */
 	unsigned stuck;          /* sessions that ended with kernels that do not: there is no quiet moment any more */
 	size_t stack;            /* the context's CU_LIMIT_STACK_SIZE */
