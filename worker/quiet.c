@@ -8,6 +8,7 @@
 #define GAP_MS 40            /* ... and not, in between */
 #define PATIENCE_MS 1000     /* until they are held back for good */
 #define KILL_MS 10000        /* for kernels that were told to end */
+#define OPEN_MAX_US 50000    /* between one quiet moment and the next, however long the first was */
 #define STACK_SHARE 8        /* local memory of all threads may take this fraction of the device's memory */
 #define STACK_GRAIN 1024u
 
@@ -139,7 +140,8 @@ static void open_gate(struct quiet *q)
 
 	if (!atomic_exchange(&q->closed, 0))
 		return;
-	q->open_until = now + (now - q->closed_at);
+	uint64_t held = now - q->closed_at;
+	q->open_until = now + (held < OPEN_MAX_US ? held : OPEN_MAX_US);
 	pthread_cond_broadcast(&q->changed);
 }
 
