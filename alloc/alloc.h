@@ -5,7 +5,7 @@
  *
  *   [0, 4 GiB - H)      device: granules from the bottom up; what is not granted is mapped to the session's *sink*
  *   [4 GiB - H, 4 GiB)  host memory: memfd, registered with the driver, same address in worker, client and GPU;
- *                       H = AG_HOST_BYTES
+ *                       H = AG_HOST_FIRST
  *   [4 GiB, extent)     only once the client outgrew the first 4 GiB: extents double (8, 16, ... GiB); device granules
  *                       upward from the old extent, further host chunks downward from the new one; the rest sink
  *   [extent, +sink)     one sink mapping, so that GUARD_SLACK bytes past the extent belong to the client
@@ -34,7 +34,8 @@
 #define AG_GRANULE       (2ull << 20)
 #define AG_SINK_BYTES    (64ull << 20)
 /* First host chunk; $AGILEOS_HOST_MB of the worker overrides, multiple of 32 MiB. */
-#define AG_HOST_BYTES    (128ull << 20)
+#define AG_HOST_FIRST    (32ull << 20)   /* half a millisecond each MiB, at every start (H200) */
+#define AG_HOST_BYTES    (128ull << 20)  /* the least of any further chunk */
 #define AG_DRAIN_MS      20
 
 /* --- ranges: an allocator over address ranges, metadata outside the ranges (client: device and pinned memory) */

@@ -291,7 +291,7 @@ static uint64_t first_host_bytes(void)
 	uint64_t mb = e ? strtoull(e, NULL, 10) : 0;
 
 	if (mb < 1 || mb > 3072)
-		return AG_HOST_BYTES;
+		return AG_HOST_FIRST;
 	return ((mb << 20) + AG_SINK_BYTES - 1) / AG_SINK_BYTES * AG_SINK_BYTES;
 }
 

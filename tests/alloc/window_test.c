@@ -297,15 +297,15 @@ static const char *layout(void)
 	EXPECT(window_open(&d, 3, &w, &fd) == 0 && fd >= 0);
 	EXPECT(window_base(w) == BASE && window_extent(w) == AG_EXTENT_MIN);
 	EXPECT(!whole(w));
-	uint64_t host = BASE + AG_EXTENT_MIN - AG_HOST_BYTES;
-	EXPECT(window_covers_host(w, host, AG_HOST_BYTES));
-	EXPECT(!window_covers_host(w, host, AG_HOST_BYTES + 1));
+	uint64_t host = BASE + AG_EXTENT_MIN - AG_HOST_FIRST;
+	EXPECT(window_covers_host(w, host, AG_HOST_FIRST));
+	EXPECT(!window_covers_host(w, host, AG_HOST_FIRST + 1));
 	EXPECT(!window_covers_host(w, host - 1, 2));
 	EXPECT(!window_covers(w, BASE, 1) && !window_covers(w, BASE + 4 * MIB, 1));
 	EXPECT(!window_covers(w, host + 8, UINT64_MAX) && !window_covers(w, UINT64_MAX - 3, 8) &&
 	       !window_covers(w, 0, 1));
 	EXPECT(window_covers(w, host, 0) && !window_covers(w, host - 1, 0) &&
-	       !window_covers(w, host + AG_HOST_BYTES, 0));
+	       !window_covers(w, host + AG_HOST_FIRST, 0));
 	EXPECT(ftruncate(fd, 4096) != 0);
 	*(volatile char *)host = 1;
 	window_close(w);
@@ -373,7 +373,7 @@ static const char *growth(void)
 	EXPECT(window_extent(w) == 128 * GIB && window_covers(w, a, 40 * GIB) && !whole(w));
 	EXPECT(window_grant(w, 100 * MIB, true, idle, &busy, &a, &n, &fd2) == 0 && fd2 >= 0 && fd2 != fd);
 	EXPECT(n >= 100 * MIB && window_covers_host(w, a, n) && window_extent(w) == 128 * GIB && !whole(w));
-	EXPECT(window_stats(w).host_bytes == n + AG_HOST_BYTES);
+	EXPECT(window_stats(w).host_bytes == n + AG_HOST_FIRST);
 	busy = true;
 	f.busy = true;
 	EXPECT(window_grant(w, 100 * MIB, true, idle, &busy, &a, &n, &fd2) == 0);
@@ -394,7 +394,7 @@ static const char *narrow_host(void)
 
 	EXPECT(window_open(&d, 3, &w, &fd) == 0);
 	EXPECT(window_grant(w, 200 * MIB, true, idle, &busy, &a, &n, &fd2) == 0);
-	EXPECT(window_extent(w) == AG_EXTENT_MIN && n == 256 * MIB && a == BASE + AG_EXTENT_MIN - AG_HOST_BYTES - n &&
+	EXPECT(window_extent(w) == AG_EXTENT_MIN && n == 256 * MIB && a == BASE + AG_EXTENT_MIN - AG_HOST_FIRST - n &&
 	       !whole(w));
 	((volatile char *)a)[n - 1] = 1;
 	EXPECT(window_grant(w, 2000 * MIB, true, idle, &busy, &a, &n, &fd2) == 0);
@@ -467,7 +467,7 @@ static const char *on_softgpu(void)
 			EXPECT(d.cuMemcpyDtoHAsync_v2(buf, a, sizeof buf, st) == 0 && d.cuStreamSynchronize(st) == 0);
 			EXPECT(memcmp(buf, want, sizeof buf) == 0);
 			EXPECT(d.cuMemsetD32Async(a, 0x5eed0000 + k, n / 4, st) == 0 && d.cuStreamSynchronize(st) == 0);
-			uint64_t host = window_base(w[k]) + AG_EXTENT_MIN - AG_HOST_BYTES;
+			uint64_t host = window_base(w[k]) + AG_EXTENT_MIN - AG_HOST_FIRST;
 			EXPECT(d.cuMemcpyAsync(host, a, 4096, st) == 0 && d.cuStreamSynchronize(st) == 0);
 			EXPECT(*(volatile uint32_t *)host == 0x5eed0000 + k);
 			EXPECT(d.cuStreamWriteValue64_v2(st, host + 8, 77, 0) == 0 && d.cuStreamSynchronize(st) == 0);
