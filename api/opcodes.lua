@@ -95,4 +95,5 @@ return {
 	"capture_info",
 	"graph_kernel_copy",
 	"cuStreamUpdateCaptureDependencies_v2",
+	"recover",
 }

@@ -112,6 +112,8 @@ M.messages = {
 		reply = { { "result", "u32" }, { "kind", "u32" }, { "line", "u32" }, { "pad", "u32" },
 			{ "addr", "u64" },
 			{ "ctaid", "u32", 3 }, { "tid", "u32", 3 }, { "kernel", "u8", 128 } } },
+	{ "recover", states = "F", sync = true,
+		doc = "ends what is left of the session's work, forgets the fault: all calls are permitted again" },
 	{ "nop", states = "RF", doc = "an empty call and reply", reply = {} },
 }
 

@@ -97,6 +97,27 @@ CUresult invoke_fault(struct session *s, const struct msg_fault *m, const void *
 	return CUDA_SUCCESS;
 }
 
+CUresult check_recover(const struct session *s, const struct msg_recover *m, const void *tail, uint32_t ntail)
+{
+	(void)s, (void)m, (void)tail, (void)ntail;
+	return CUDA_SUCCESS;
+}
+
+/* What natively a new context is: the old one's work is over, and nothing remembers what it did. What it held is the
+ * client's to release. */
+CUresult invoke_recover(struct session *s, const struct msg_recover *m, const void *tail, uint32_t ntail, void *rep,
+                        struct ag_out *out)
+{
+	(void)m, (void)tail, (void)ntail, (void)rep, (void)out;
+	if (!session_recover(s))
+		return s->fault;
+	memset(s->records, 0, sizeof *s->records);
+	__atomic_store_n((uint32_t *)(uintptr_t)(s->host + AG_HOST_FAULT_OFF), 0, __ATOMIC_RELEASE);
+	s->fault = CUDA_SUCCESS;
+	s->state = AG_S_READY;
+	return CUDA_SUCCESS;
+}
+
 CUresult check_nop(const struct session *s, const struct msg_nop *m, const void *tail, uint32_t ntail)
 {
 	(void)s, (void)m, (void)tail, (void)ntail;

@@ -432,6 +432,23 @@ static bool prepare(struct session *s)
 	return true;
 }
 
+/* Ends only this session's wait: its kernels look at the word, and nothing that was held back is submitted. */
+bool session_recover(struct session *s)
+{
+	graph_abandon_all(s);
+	defer_drop_all(s);
+	if (!streams_drain(s, 0)) {
+		session_kill(s);
+		if (!streams_drain(s, END_MS))
+			return false;
+	}
+	quiet_streams_lock(s);
+	s->overdue = false;
+	CUresult r = kill_word(s);
+	quiet_streams_unlock(s);
+	return r == CUDA_SUCCESS;
+}
+
 static void watch(struct session *s)
 {
 	pthread_mutex_lock(&s->w->lock);

@@ -266,6 +266,7 @@ void session_teardown(struct session *s);            /* ends its work, then rele
 void session_ended(struct session *s, CUresult why); /* every call of the client returns this from now on */
 
 void session_kill(struct session *s); /* tells its kernels to end; any thread, as long as the session is listed */
+bool session_recover(struct session *s); /* ends its work, and lets new work start; false: it does not end */
 void session_overdue(struct session *s); /* does, for others' sake: any thread, under the quiet lock */
 
 /* serve.c: one private message. false: the session ends. */

@@ -73,6 +73,7 @@ CUresult agc_sync_stream(ag_id wire_stream);
 CUresult agc_sync_all(void);
 void agc_look(void);                     /* notes what is over already, on all streams; waits 20 ms at most */
 CUresult agc_fault_status(void); /* sticky fault of this session (asks the worker when the fault word is set) */
+CUresult agc_recover(void);              /* a faulted session is as new; what it holds it still holds */
 void agc_printf_drain(void);
 
 /* Hand-written parts implement `CUresult call_cuX(...)` with cuX's exact prototype. The generator declares them in

@@ -118,7 +118,10 @@ CUresult call_cuDevicePrimaryCtxReset_v2(CUdevice dev)
 	if (dev != 0)
 		return CUDA_ERROR_INVALID_DEVICE;
 	pthread_mutex_lock(&lock);
-	CUresult r = primary_end();
+	agc_sync_all(); /* a fault under way is of the old context, too */
+	CUresult r = agc_recover();
+	if (!r)
+		r = primary_end();
 	pthread_mutex_unlock(&lock);
 	return r;
 }

@@ -54,6 +54,21 @@ CUresult agc_fault_status(void)
 	return ask_fault();
 }
 
+CUresult agc_recover(void)
+{
+	CUresult f = agc_fault_status(), r;
+	if (!f)
+		return CUDA_SUCCESS;
+	struct msg_recover *m = agc_begin(AG_OP_recover, sizeof *m, 0);
+	r = m ? agc_call(m, NULL, 0, NULL, NULL) : agc_error();
+	if (r)
+		return r;
+	agc_take_async_error();
+	atomic_store(&agc_s.sticky, 0);
+	agc_note_completed(agc_submitted()); /* what was submitted has run, or never will */
+	return CUDA_SUCCESS;
+}
+
 CUresult agc_sync_point(CUresult r)
 {
 	agc_printf_drain();
