@@ -22,6 +22,6 @@ build/asan/e2e/%: tests/e2e/%.cu tests/e2e/check.h build/asan/lib/libcudart_stat
 	$(E2E_NVCC) $(addprefix -Xcompiler ,-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all) \
 		-o $@ $< -Lbuild/asan/lib $(CODECS)
 
-tests/e2e/asan_test.sh: build/asan/bin/agileos $(ASAN_E2E:%=build/asan/e2e/%) $(E2E:%=build/tests/e2e/%) build/tests/e2e/two \
-	build/tests/worker_load ;
+tests/e2e/asan_test.sh: build/asan/bin/agileos $(ASAN_E2E:%=build/asan/e2e/%) $(E2E:%=build/tests/e2e/%) \
+	build/tests/e2e/two build/tests/worker_load ;
 TESTS += tests/e2e/asan_test.sh
