@@ -1,9 +1,9 @@
 /* bulk.c - large copies between pageable memory and the stage: they bound the speed of pageable copies, the GPU's part
  * takes a fifth of the time.
  *
- * Out of the stage the copy goes past the caches: the data is not read again soon, and an ordinary store of a line first
- * reads it.  Into the stage it does not: the GPU reads it out of the cache.  A second thread, made at the first large
- * copy, takes half of the work.  A child of fork() has no session and copies nothing.
+ * Out of the stage the copy goes past the caches: the data is not read again soon, and an ordinary store of a line
+ * first reads it.  Into the stage it does not: the GPU reads it out of the cache.  A second thread, made at the first
+ * large copy, takes half of the work.  A child of fork() has no session and copies nothing.
  */
 #include "copy.h"
 
