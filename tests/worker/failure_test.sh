@@ -46,8 +46,8 @@ kills() {
 	done
 }
 
-# A GPU's driver keeps some memory for later (up to 32 MiB were seen after the first kills, and no more after 500): it is
-# looked at once it has it, and may still differ by a few of its blocks of 2 MiB.
+# A GPU's driver keeps some memory for later (up to 32 MiB were seen after the first kills, and no more after 500): it
+# is looked at once it has it, and may still differ by a few of its blocks of 2 MiB.
 start
 kills 40
 touch "$dir/stop"
