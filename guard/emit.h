@@ -11,7 +11,8 @@ enum inv { INV_GL, INV_GA, INV_GH, INV_GSO, INV_GSM, INV_GSA, INV_GS, INV_GPO, I
 	INV_GKM, INV_GKA,
 	INV_GK, INV_GSU, INV_GSG, INV_GPU, INV_GPG, INV_GG, INV_GB, INV_GBI, INV_GBU, INV_GBV, INV_GBC, INV_GNS,
 	INV_GCZ, INV_GTI, INV_GTA,
-	INV_GT, INV_GCR, INV_GCM, INV_GCB, INV_GCO, INV_GCI, INV_GCJ, INV_GCS, INV_GCU, INV_GCG, INV_GY, INV_COUNT };
+	INV_GT, INV_GCR, INV_GCM, INV_GCB, INV_GCO, INV_GCI, INV_GCJ, INV_GCS, INV_GCU, INV_GCG, INV_GN,
+	INV_GY, INV_COUNT };
 
 /* Entry-block registers, each with its line. */
 enum entry { EN_GW = 1, EN_GM = 2, EN_GD = 4, EN_POLL = 8, EN_GSB = 16, EN_GSN = 32, EN_GLB = 64, EN_GKB = 128,
@@ -84,6 +85,10 @@ struct rw_out {
 	struct access *acc; uint32_t nacc, cap_acc, next_acc;
 	struct group *groups; uint32_t ngroups, cap_groups;
 	uint32_t *version; uint32_t next_version;
+	/* strip.c */
+	bool at_once;                           /* note violations without a branch: few registers, more time */
+	bool quiet;                             /* no comparisons here: they were made before */
+	struct rw_loop_reg *loop_regs; uint32_t loop_stamp;
 	/* report.c */
 	bool record;                            /* this kernel keeps a record */
 	uint32_t rec_line, rec_addr, rec_any;   /* registers */
@@ -99,11 +104,15 @@ uint32_t rw_inv(struct rw_out *o, enum inv family, unsigned log2w);   /* the nex
 uint32_t rw_label_number(struct rw_out *o, uint32_t label);
 uint32_t rw_fresh_label(struct rw_out *o);
 
+void rw_print_inst(struct rw_out *o, uint32_t i);                     /* instruction i of the stream */
+
 /* fence.c */
 void rw_fence_plan(struct rw_out *o, uint32_t from, uint32_t to);      /* one block of the stream */
 bool rw_fence_access(struct rw_out *o, uint32_t inst, unsigned op, char *text, size_t n, enum where *where);
 void rw_fence_forget(struct rw_out *o);                                /* a label came: nothing fenced holds */
 
+/* Shared, local, constant: base and largest offset from it of a group's fence. False: there is no such memory. */
+bool rw_fence_limit(struct rw_out *o, const struct group *g, struct rname *base, struct rname *limit);
 void rw_note_foot(struct rw_out *o, uint32_t f);                       /* %gsl<F> is needed */
 
 void rw_fence_pend(struct rw_out *o, const struct group *g, struct pending *p);   /* reports its outcome */
@@ -128,5 +137,8 @@ void rw_report_exit(struct rw_out *o);
 
 /* poll.c */
 void rw_poll(struct rw_out *o);
+
+/* strip.c: prints the block, if it is a loop that can be cut into strips */
+bool rw_strip(struct rw_out *o, uint32_t from, uint32_t to);
 
 #endif

@@ -251,6 +251,20 @@ static void group_key(struct rw_out *o, struct access **list, uint32_t n)
 	}
 }
 
+/* A group of several accesses whose address is aligned better than each of them needs keeps that: neighbours can then
+ * be joined. Only where the low bits that the fence clears are known to be zero. */
+static void keep_alignment(struct rw_out *o, struct group *g)
+{
+	unsigned zeros = g->a ? (unsigned)__builtin_ctzll((uint64_t)g->a) : 4;
+
+	if ((g->where != AT_SHARED && g->where != AT_LOCAL) || (g->reg != UINT32_MAX && o->k->regs[g->reg].special))
+		return;
+	if (g->reg != UINT32_MAX && o->k->known[g->reg].zeros < zeros)
+		zeros = o->k->known[g->reg].zeros;
+	while (g->log2w < zeros && g->log2w < 4 && 2u << g->log2w <= g->f)
+		g->log2w++;
+}
+
 /* First line of the group is that of the access that comes first in the text. */
 static void plan_groups(struct rw_out *o)
 {
@@ -268,6 +282,8 @@ static void plan_groups(struct rw_out *o)
 			;
 		group_key(o, order + i, j - i);
 	}
+	for (uint32_t i = 0; i < o->ngroups; i++)
+		keep_alignment(o, &o->groups[i]);
 	free(order);
 }
 
@@ -361,7 +377,7 @@ void rw_fence_pend(struct rw_out *o, const struct group *g, struct pending *p)
 
 static bool reporting(const struct rw_out *o)
 {
-	return o->rw->opt->report;
+	return o->rw->opt->report && !o->quiet;
 }
 
 /* %ga<W>_n from a 64-bit address; its name goes to out. */
@@ -429,6 +445,27 @@ static const struct small *small_of(unsigned where)
 static uint64_t object_bytes(struct rw_out *o, unsigned where)
 {
 	return where == AT_SHARED ? rw_smem_room(o->k) : where == AT_LOCAL ? o->k->local.bytes : o->rw->cmem.bytes;
+}
+
+bool rw_fence_limit(struct rw_out *o, const struct group *g, struct rname *base, struct rname *limit)
+{
+	const struct small *s = small_of(g->where);
+	uint32_t w = 1u << g->log2w, f = g->f < w ? w : g->f;
+
+	if (g->where == AT_SHARED ? !has_shared(o) : g->where == AT_LOCAL ? !o->k->local.used : !o->rw->cmem.bytes)
+		return false;
+	o->entry |= s->entry;
+	snprintf(base->s, sizeof(base->s), "%s", s->base);
+	if (g->where == AT_SHARED && o->k->dyn.used) {
+		o->entry |= EN_GSN;
+		rw_note_foot(o, f);
+		snprintf(limit->s, sizeof(limit->s), "%%gsl%u", f);
+		return true;
+	}
+	if (f > object_bytes(o, g->where))
+		return false;
+	snprintf(limit->s, sizeof(limit->s), "%llu", (unsigned long long)(object_bytes(o, g->where) - f));
+	return true;
 }
 
 /* Shared, local or constant memory from a 32-bit address. Returns the number of the %g?<W>_ register. */

@@ -109,6 +109,7 @@ static void rewrite(struct rw *rw, struct guard_result *out)
 		rw_define(rw, k);                       /* no register read before it is written */
 		rw_dump_kernel(rw, "define", k);
 		rw_space(rw, k);                        /* known values; generic accesses get a space */
+		rw_align(rw, k);                        /* and how addresses are aligned */
 		rw_dump_kernel(rw, "space", k);
 		rw_print_kernel(rw, k);                 /* poll, fence, report and text */
 	}

@@ -3,9 +3,9 @@
  * Pipeline (guard.c is the pass list):
  *   parse -> link (several relocatable pieces become one module) -> inline (no .func survives; recursion and unknown
  *   externs are refused) -> prune (no code that nothing leads to) -> relocate (variables leave the module, see below)
- *   -> define (every register written before it is read) -> space (what is known of addresses) -> print, block by
- *   block, with poll (back-edges), fence and report (canonical text, every identifier renamed, no client byte passed
- *   through).
+ *   -> define (every register written before it is read) -> space and align (what is known of addresses) -> print,
+ *   block by block, with poll (back-edges), strip (counted loops), fence and report (canonical text, every identifier
+ *   renamed, no client byte passed through).
  * The text is then judged by verify.h, which shares no code with any of this; only its verdict counts.
  *
  * WHAT A GUARDED MODULE LOOKS LIKE
@@ -156,6 +156,15 @@
  * predicated but as shown; between poll and brx.idx stands only its min:
  *     add.u32 %gc, %gc, 1;   and.b32 %gx, %gc, 63;   setp.eq.u32 %gq, %gx, 0;
  *     @%gq ld.volatile.global.u32 %gf, [%gkill];   setp.ne.and.u32 %gq, %gf, 0, %gq;   @%gq bra $Lkill;
+ * The one exception are strips: a loop of one block with a counter that only these lines write, K <= 256, K times the
+ * lines from the label to the second but last at most 16384. No other branch names the label; inside stand no branch,
+ * label, call, nanosleep or mbarrier, nor another min.u32 %gn_*:
+ *     min.u32 %gn_n, any, K;
+ *     $L5:
+ *     (body)
+ *     add.s32 %gn_n, %gn_n, -1;
+ *     setp.gt.s32 %gq, %gn_n, 0;
+ *     @%gq bra $L5;
  * A call of a runtime function or gate is these lines, nothing between, arguments plain registers or literals; the cr
  * lines and (cr) only where it has a result.  The third and fourth argument of ag_rt_printf are %glb and L, or 0 and 0:
  *     {
@@ -174,7 +183,9 @@
  * REPORT.  With opt->report a block's fences are followed, before it ends, by a comparison of each address with its
  * fenced self; the first line, kind and address that differ are kept in plain registers and $Lkill calls ag_rt_report
  * with them. An access that had to be moved or aligned is a violation; so are trap, brkpt and a failed assert, which
- * also end the thread.  None of this is of any interest to the verifier.
+ * also end the thread.  A loop in strips (strip.c) has two copies: the addresses of all rounds are looked at before the
+ * first, and where none would be a violation, the copy without comparisons runs; else the other one, which finds the
+ * first violation as everywhere. None of this is of any interest to the verifier.
  *
  * LAUNCH CONTRACT (the worker's duty).  Dynamic shared size of a kernel with uses_dyn_shared is rounded up to a
  * multiple of 16 and is at least min_dyn_shared (guard_kernel and verify_kernel; the worker believes the latter: the

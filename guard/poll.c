@@ -1,4 +1,5 @@
-/* poll.c - before every textually backward branch: count, and on every 64th look at the kill flag. */
+/* poll.c - before every textually backward branch that ends no strip: count, and on every 64th look at the kill
+ * flag. */
 #include "guard/emit.h"
 
 void rw_poll(struct rw_out *o)

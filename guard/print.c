@@ -34,6 +34,7 @@ static const struct { const char *name, *type; bool widths;
 	[INV_GCI] = { "gci_", "b32", false }, [INV_GCJ] = { "gcj_", "b32", false },
 	[INV_GCS] = { "gcs", "b32", true },   [INV_GCU] = { "gcu", "b64", true },
 	[INV_GCG] = { "gcg", "b64", true },
+	[INV_GN] = { "gn_", "b32", false },
 };
 
 /* --- text --- */
@@ -664,15 +665,21 @@ static void map_address(struct rw_out *o, const struct ptx_inst *in)
 	rw_line(o, "%s;", buf);
 }
 
-/* mov.b32 %r, {0, %h}: literals are not packed in the canonical form. */
-static void pack_literals(struct rw_out *o, const struct ptx_inst *in)
+/* mov.b32 %r, {0, %h}: literals are not packed in the canonical form.  The copy's operands are its own. */
+static struct ptx_inst pack_literals(struct rw_out *o, const struct ptx_inst *in)
 {
-	struct ptx_operand *v = &in->ops[1];
-	unsigned bytes = ptx_type_bytes(in->type) / (v->nlist ? v->nlist : 1);
+	struct ptx_inst copy = *in;
+	struct ptx_operand *v;
+	unsigned bytes = ptx_type_bytes(in->type) / (in->ops[1].nlist ? in->ops[1].nlist : 1);
 	enum rw_class c = bytes == 2 ? RW_H : bytes == 4 ? RW_R : RW_RD;
 
 	if (bytes != 2 && bytes != 4 && bytes != 8)
-		return;
+		return copy;
+	copy.ops = rw_alloc(o->rw, 2 * sizeof(*copy.ops));
+	memcpy(copy.ops, in->ops, 2 * sizeof(*copy.ops));
+	v = &copy.ops[1];
+	v->list = rw_alloc(o->rw, v->nlist * sizeof(*v->list) + 1);
+	memcpy(v->list, in->ops[1].list, v->nlist * sizeof(*v->list));
 	for (unsigned i = 0; i < v->nlist; i++) {
 		uint32_t reg;
 
@@ -682,6 +689,7 @@ static void pack_literals(struct rw_out *o, const struct ptx_inst *in)
 		rw_line(o, "mov.b%u %s, %" PRId64 ";", bytes * 8, rw_rn(o, reg).s, (int64_t)v->list[i].u.imm);
 		v->list[i] = rw_reg_op(reg);
 	}
+	return copy;
 }
 
 /* A predicate has no literals in the canonical form. */
@@ -698,7 +706,7 @@ static void constant_pred(struct rw_out *o, const struct ptx_inst *in)
 	rw_line(o, "%ssetp.ne.u32 %s, %s, 0;", buf, rw_rn(o, in->ops[0].u.reg).s, t.s);
 }
 
-static void one(struct rw_out *o, uint32_t i)
+void rw_print_inst(struct rw_out *o, uint32_t i)
 {
 	const struct ptx_inst *in = &o->k->insts[i];
 
@@ -719,8 +727,10 @@ static void one(struct rw_out *o, uint32_t i)
 		constant_pred(o, in);
 		return;
 	}
-	if (in->op == PTX_OP_mov && in->nops == 2 && in->ops[1].kind == PTX_O_VEC)
-		pack_literals(o, in);
+	if (in->op == PTX_OP_mov && in->nops == 2 && in->ops[1].kind == PTX_O_VEC) {
+		general(o, i, pack_literals(o, in));
+		return;
+	}
 	switch (rw_op(in->op)->cls) {
 	case RW_C_BRA: branch(o, i, in); break;
 	case RW_C_BRX: branch_table(o, i, in); break;
@@ -761,9 +771,11 @@ static void print_body(struct rw_out *o)
 				break;
 			}
 		}
+		if (rw_strip(o, from, to))
+			continue;
 		rw_fence_plan(o, from, to);
 		for (uint32_t i = from; i < to; i++)
-			one(o, i);
+			rw_print_inst(o, i);
 	}
 	rw_report_flush(o);
 	rw_buf_fmt(o->rw, &o->rw->body, "$Lkill:\n");

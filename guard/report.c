@@ -64,11 +64,62 @@ static void note_predicated(struct rw_out *o, struct pending *p, const char *any
 	o->any_live = true;
 }
 
+/* Into p->cond: did the fence change the address? */
+static void judge(struct rw_out *o, struct pending *p)
+{
+	p->cond = rw_temp(o, RW_P);
+	for (unsigned b = 0; b < p->nbad; b++) {
+		char type[4];
+		const char *ops = bad_type(p->bad[b], type);
+
+		if (b)
+			rw_line(o, "setp.ne.or.%s %s, %s, %s;", type, p->cond.s, ops, p->cond.s);
+		else
+			rw_line(o, "setp.ne.%s %s, %s;", type, p->cond.s, ops);
+	}
+}
+
+/* Line and address become this fence's where p->cond holds. */
+static void keep(struct rw_out *o, const struct pending *p)
+{
+	struct rname line = rw_rn(o, o->rec_line), addr = rw_rn(o, o->rec_addr), wide = rw_temp(o, RW_RD);
+
+	if (*p->base) {
+		struct rname sum = rw_temp(o, RW_R);
+
+		rw_line(o, "add.u32 %s, %s, %s;", sum.s, p->addr, p->base);
+		rw_line(o, "cvt.u64.u32 %s, %s;", wide.s, sum.s);
+	} else {
+		rw_line(o, "mov.b64 %s, %s;", wide.s, p->addr);
+	}
+	rw_line(o, "selp.b32 %s, %u, %s, %s;", line.s, RW_PACK(p->line, p->code), line.s, p->cond.s);
+	rw_line(o, "selp.b64 %s, %s, %s, %s;", addr.s, wide.s, addr.s, p->cond.s);
+}
+
+static void note_at_once(struct rw_out *o, struct pending p)
+{
+	judge(o, &p);
+	if (*p.pred) {
+		struct rname t = rw_temp(o, RW_P);
+
+		rw_line(o, "setp.eq.and.u32 %s, %s, 0, %s;", t.s, rw_rn(o, o->rec_line).s, p.pred);
+		rw_line(o, "and.pred %s, %s, %s;", p.cond.s, p.cond.s, t.s);
+	} else {
+		rw_line(o, "setp.eq.and.u32 %s, %s, 0, %s;", p.cond.s, rw_rn(o, o->rec_line).s, p.cond.s);
+	}
+	keep(o, &p);
+}
+
 void rw_report_note(struct rw_out *o, const struct pending *p)
 {
-	struct pending *q = &o->pending[o->npending++];
+	struct pending *q = &o->pending[o->npending];
 	struct rname any = rw_rn(o, o->rec_any);
 
+	if (o->at_once) {
+		note_at_once(o, *p);
+		return;
+	}
+	o->npending++;
 	*q = *p;
 	if (*q->pred)
 		note_predicated(o, q, any.s);
@@ -79,31 +130,10 @@ void rw_report_note(struct rw_out *o, const struct pending *p)
 /* In reverse order, so that the first fence has the last word. */
 static void find_out(struct rw_out *o)
 {
-	struct rname line = rw_rn(o, o->rec_line), addr = rw_rn(o, o->rec_addr);
-
 	for (unsigned i = o->npending; i-- > 0;) {
-		const struct pending *p = &o->pending[i];
-		struct rname t = *p->pred ? p->cond : rw_temp(o, RW_P), wide = rw_temp(o, RW_RD);
-
-		for (unsigned b = 0; b < p->nbad && !*p->pred; b++) {
-			char type[4];
-			const char *ops = bad_type(p->bad[b], type);
-
-			if (b)
-				rw_line(o, "setp.ne.or.%s %s, %s, %s;", type, t.s, ops, t.s);
-			else
-				rw_line(o, "setp.ne.%s %s, %s;", type, t.s, ops);
-		}
-		if (*p->base) {
-			struct rname sum = rw_temp(o, RW_R);
-
-			rw_line(o, "add.u32 %s, %s, %s;", sum.s, p->addr, p->base);
-			rw_line(o, "cvt.u64.u32 %s, %s;", wide.s, sum.s);
-		} else {
-			rw_line(o, "mov.b64 %s, %s;", wide.s, p->addr);
-		}
-		rw_line(o, "selp.b32 %s, %u, %s, %s;", line.s, RW_PACK(p->line, p->code), line.s, t.s);
-		rw_line(o, "selp.b64 %s, %s, %s, %s;", addr.s, wide.s, addr.s, t.s);
+		if (!*o->pending[i].pred)
+			judge(o, &o->pending[i]);
+		keep(o, &o->pending[i]);
 	}
 }
 

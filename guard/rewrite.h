@@ -216,6 +216,7 @@ void rw_place_module(struct rw *rw);
 void rw_relocate(struct rw *rw, struct rw_kernel *k);
 void rw_define(struct rw *rw, struct rw_kernel *k);
 void rw_space(struct rw *rw, struct rw_kernel *k);
+void rw_align(struct rw *rw, struct rw_kernel *k);
 void rw_buf_add(struct rw *rw, struct rw_buf *b, const char *s, size_t n);
 void rw_buf_fmt(struct rw *rw, struct rw_buf *b, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void rw_print_kernel(struct rw *rw, struct rw_kernel *k);
@@ -235,6 +236,7 @@ struct rw_func *rw_func_named(struct rw *rw, uint32_t piece, const char *name);
 struct rw_known {
 	uint8_t defs;               /* 0, 1, 2: more */
 	uint8_t space;              /* enum rw_where of the generic address in it */
+	uint8_t zeros;              /* low bits that are zero whatever happens: align.c, from all definitions */
 	bool is_sym;                /* value is sym + off */
 	bool generic;               /* ... after cvta to generic */
 	struct ptx_var *sym;

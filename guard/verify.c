@@ -13,8 +13,9 @@
  *   - A memory operand is such a register, of the class of its space, at least as wide as the access, with an offset
  *     that stays within the footprint (behind a window lie GUARD_SLACK bytes of the client's); or a declared object
  *     with a literal offset inside it.
- *   - A loop has a branch that goes backward in the text; each is directly preceded by a poll.  Polls are indivisible,
- *     their counter is written nowhere else, and after $Lkill no branch goes backward: the kill flag ends every thread.
+ *   - A loop has a branch that goes backward in the text; each is directly preceded by a poll, or ends a strip, which
+ *     has so many rounds and no more.  Polls are indivisible, their counter is written nowhere else, and after
+ *     $Lkill no branch goes backward: the kill flag ends every thread.
  *   - All else is arithmetic on ordinary registers, from a list of opcodes that cannot fault, each written before it
  *     is read.
  * What it does not promise: that barriers and warp-synchronous instructions are reached by all the threads they wait
@@ -158,6 +159,8 @@ static void forget_kernel(struct verifier *v)
 	v->naps = 0;
 	v->began = v->polled = v->ended = v->killed = false;
 	v->peers = v->peers_ready = v->cluster_used = v->waited = v->bare_ret = false;
+	v->counted = v->was_counted = 0;
+	v->strip.open = false;
 }
 
 /* .visible .entry was read. */

@@ -69,6 +69,15 @@ build/tests/attack_test_asan: $(call asan_objs,tests/guard/attack_test.c tests/g
 
 TESTS += build/tests/attack_test build/tests/attack_test_asan
 
+# Loops cut into strips: the rounds they do, the violations they report.
+STRIP_SRC := tests/guard/strip_test.c tests/guard/world.c tests/softgpu/exec_harness.c
+build/tests/strip_test: $(call objs,$(STRIP_SRC)) $(REWRITE_OBJ) $(PTX_OBJ) \
+		$(call objs,$(sort $(wildcard worker/softgpu/exec_*.c)))
+	@mkdir -p $(@D)
+	$(CC) -pthread -o $@ $^ -lm
+
+TESTS += build/tests/strip_test
+
 CONTAIN_OBJ := $(call objs,tests/fuzz/texts.c tests/guard/world.c tests/softgpu/exec_harness.c) $(VERIFY_OBJ) \
 		$(REWRITE_OBJ) \
 	$(PTX_OBJ) $(call objs,$(sort $(wildcard worker/softgpu/exec_*.c)))

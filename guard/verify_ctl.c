@@ -3,7 +3,8 @@
  *
  * Loops.  A branch whose label stands above it closes a loop.  It must be directly preceded by a poll, whose counter
  * nothing else writes, so that 64 rounds of any loop read the kill flag once; after $Lkill no branch goes up, so that
- * what follows ends. */
+ * what follows ends.  A strip needs no poll: it is entered by its first line only, its counter is at most VMAX_STRIP
+ * there, falls in each round, and nothing in between but plain statements of one block can set it again. */
 #include "verify_int.h"
 
 #include <stdio.h>
@@ -28,7 +29,7 @@ static bool label_of(struct verifier *v, struct vword w, uint32_t *label)
 	for (; v->nlabels <= n; v->nlabels++) {
 		if (!vgrow(&v->labels, v->nlabels, &v->cap_labels, sizeof *v->labels))
 			return no_memory(v);
-		v->labels[v->nlabels] = (struct vlabel){ UINT32_MAX, 0 };
+		v->labels[v->nlabels] = (struct vlabel){ UINT32_MAX, 0, false };
 	}
 	return true;
 }
@@ -36,6 +37,8 @@ static bool label_of(struct verifier *v, struct vword w, uint32_t *label)
 static bool branch_to(struct verifier *v, uint32_t label)
 {
 	struct vlabel *l = &v->labels[label];
+	if (l->strip)
+		return refuse(v, "a branch into a strip");
 	if (l->block != UINT32_MAX) {
 		if (!v->polled)
 			return refuse(v, "a branch backward without a poll before it");
@@ -49,9 +52,24 @@ static bool branch_to(struct verifier *v, uint32_t label)
 
 static bool end_block(struct verifier *v, bool falls)
 {
+	v->strip.open = false;
 	v->flow.block[v->flow.nblocks - 1].falls = falls;
 	v->ended = !falls;
 	return new_block(v);
+}
+
+/* A label right behind the line that sets a strip's counter, which no branch before it names, opens a strip. */
+static void open_strip(struct verifier *v, uint32_t label)
+{
+	struct vlabel *l = &v->labels[label];
+	v->strip.open = v->was_counted && label && !l->line;
+	l->strip = v->strip.open;
+	if (!v->strip.open)
+		return;
+	v->strip.reg = v->was_counted - 1;
+	v->strip.rounds = v->fact[v->was_counted - 1].foot - 1;
+	v->strip.label = label;
+	v->strip.line = v->lex.line;
 }
 
 static bool label_line(struct verifier *v, struct vword name)
@@ -66,6 +84,7 @@ static bool label_line(struct verifier *v, struct vword name)
 	v->polled = v->ended = false;
 	v->killed |= label == 0;
 	v->labels[label].block = v->flow.nblocks;
+	open_strip(v, label);
 	return new_block(v) && expect_end(v);
 }
 
@@ -150,6 +169,31 @@ static bool poll(struct verifier *v)
 	return true;
 }
 
+/* add.s32 %gn_<n>, %gn_<n>, -1; was read: it and two more lines close the strip that this counter counts. */
+static bool strip_end(struct verifier *v)
+{
+	struct vstrip *t = &v->strip;
+	const struct vitem *it = &v->s.ops[0].item;
+	uint32_t n = it->reg - it->range->first;
+	char want[3][64];
+	struct vitem q;
+	snprintf(want[0], sizeof want[0], "add.s32 %%gn_%u, %%gn_%u, -1;", n, n);
+	snprintf(want[1], sizeof want[1], "setp.gt.s32 %%gq, %%gn_%u, 0;", n);
+	snprintf(want[2], sizeof want[2], "@%%gq bra $L%u;", t->label);
+	if (!t->open || it->reg != t->reg || v->s.pred || !vlex_is(&v->lex, want[0]))
+		return refuse(v, "%%gn_%u does not count here", n);
+	if (t->rounds > VMAX_STRIP || (uint64_t)t->rounds * (v->lex.line - t->line) > VMAX_STRIP_LINES)
+		return refuse(v, "too many rounds without a poll");
+	if (!register_of(v, (struct vword){ "%gq", 3 }, &q))
+		return false;
+	for (size_t i = 1; i < 3; i++)
+		if (!next_line(v) || !vlex_is(&v->lex, want[i]))
+			return refuse(v, "not the end of a strip: expected %s", want[i]);
+	if (v->killed)
+		return refuse(v, "a branch backward after $Lkill");
+	return (vflow_edge(&v->flow, t->label) || no_memory(v)) && end_block(v, true);
+}
+
 /* --- calls ----------------------------------------------------------------------------------- */
 
 struct args { struct vop op[VMAX_CALL_ARGS]; uint32_t bits[VMAX_CALL_ARGS], n, result; };
@@ -228,6 +272,7 @@ static bool call_block(struct verifier *v)
 {
 	struct args a = { .n = 0 };
 	struct vword w;
+	v->strip.open = false;
 	struct vop result, from;
 	char want[32];
 	for (;;) {
@@ -341,9 +386,15 @@ static bool instruction(struct verifier *v, struct vword op)
 		return peers_entry(v);
 	if (defines(s, "c") && vword_is(s->op, "add.u32"))
 		return poll(v);
+	if (defines(s, "n") && vword_is(s->op, "add.s32"))
+		return strip_end(v);
+	/* a counter set again would count for ever */
+	if (defines(s, "n") || vword_is(s->base, "nanosleep") || vword_is(s->base, "mbarrier"))
+		v->strip.open = false;
 	if (defines(s, NULL) && !vword_is(s->base, "nanosleep") && !vword_is(s->base, "bar") &&
 		!vword_is(s->base, "barrier")) {
 		v->polled = polled && defines(s, "b");
+		v->counted = defines(s, "n") ? s->ops[0].item.reg + 1 : 0;
 		return reserved_def(v);
 	}
 	if (vword_is(s->base, "wmma") && s->nsuffix && !vword_is(s->suffix[0], "mma"))
@@ -355,6 +406,8 @@ bool statement(struct verifier *v)
 {
 	struct vword w;
 	v->s.pred = false;
+	v->was_counted = v->counted;
+	v->counted = 0;
 	if (vlex_is(&v->lex, "{")) {
 		v->waited = false;
 		v->began = true;

@@ -28,6 +28,8 @@ enum {
 	VMAX_CALL_ARGS = 16,
 	VMAX_CLUSTER = 16,              /* blocks */
 	PEER_BYTES = 32,                /* of ag_peer_N, before what fences lead to */
+	VMAX_STRIP = 256,               /* rounds of a strip without a poll; */
+	VMAX_STRIP_LINES = 16384,       /* times its lines */
 	VMAX_NAPS = 64000000,           /* ns that the sleeps of one kernel take, each once: a poll is 64 rounds away */
 };
 #define VMAX_FLOW_BYTES (768ull << 20)
@@ -149,7 +151,7 @@ struct verifier {
 	struct vparam *params;
 	uint32_t nparams, cap_params;
 	/* by number, $Lkill 0; block UINT32_MAX: not seen; line: of the first branch to it */
-	struct vlabel { uint32_t block, line; } *labels;
+	struct vlabel { uint32_t block, line; bool strip; } *labels;
 	uint32_t nlabels, cap_labels;
 	uint32_t *target, ntargets, cap_targets;
 	struct vtable { uint32_t first, n; } *tables;
@@ -162,6 +164,9 @@ struct verifier {
 	bool peers, peers_ready;        /* the shared object is ag_peer_N; its entry lines were read */
 	bool cluster_used, waited;      /* barriers of the cluster; the last statement was a wait */
 	bool bare_ret;                  /* a ret not directly after one, or of a kernel with peers */
+	uint32_t counted, was_counted;  /* 1 + register of the strip counter that this, the last statement set */
+	/* The strip being read: a loop of one block; open until anything but plain statements comes. */
+	struct vstrip { bool open; uint32_t reg, rounds, label, line; } strip;
 	struct vstmt s;
 };
 

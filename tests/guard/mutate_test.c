@@ -308,6 +308,10 @@ static void limits(int i)
 		if (other[k] == lit || (starts(s, "mov") && !entry_register(reg)))
 			continue;
 		moved |= starts(reg, "%gyq") || starts(reg, "%gyv");
+		if (starts(s, "min.u32 %gn_") && other[k] >= 0 && other[k] <= 256) {
+			left_out();             /* as many rounds are allowed to all, if the strip is short */
+			continue;
+		}
 		if (moved && other[k] >= 0 && other[k] <= lit && (other[k] || !starts(reg, "%gyq"))) {
 			left_out();             /* a lower limit is a tighter one */
 			continue;
@@ -468,6 +472,50 @@ static void after_poll(int i)
 		refused(i, 1, prefix("\tmov.u32 %r0, 0;\n", T.line[i]));
 		refused(i, 1, prefix("$L999999:\n", T.line[i]));
 		refused(i, 1, prefix("\tadd.u32 %gc, %gc, 1;\n", T.line[i]));
+	}
+}
+
+static bool strip_line(const char *s)
+{
+	s = statement(s);
+	return starts(s, "add.s32 %gn_") || starts(s, "setp.gt.s32 %gq, %gn_") || starts(s, "min.u32 %gn_");
+}
+
+/* A strip: the line that sets its counter, its label, the lines that end it. */
+static void strip_part(int i)
+{
+	static const char *const edits[][2] = {
+		{ "%gn_0, %gn_0", "%gn_0, %r0" }, { "%gn_0", "%r0" }, { "%gn_0", "%gn_1" }, { "%gn_0", "%gc" },
+		{ "-1;", "1;" }, { "-1;", "0;" }, { "-1;", "%r0;" }, { ".gt", ".ne" }, { ".gt", ".ge" },
+		{ ".s32", ".u32" }, { ", 0;", ", -1;" }, { "%gq", "%p0" }, { "add", "sub" },
+		{ "min", "max" }, { "min.u32", "min.s32" }, { "%gn_0", "%gb_0" },
+	};
+	char back[LINE];
+	if (!strip_line(T.line[i]))
+		return;
+	refused(i, 1, "");
+	refused(i, 1, prefix("\t@%p0 ", statement(T.line[i])));
+	for (size_t k = 0; k < sizeof edits / sizeof *edits; k++)
+		refused(i, 1, swap(T.line[i], T.line[i], edits[k][0], edits[k][1]));
+	if (starts(statement(T.line[i]), "min")) {
+		/* anything between it and the label, a second label, a branch to the label */
+		refused(i + 1, 1, prefix("\tmov.u32 %r0, 0;\n", T.line[i + 1]));
+		refused(i + 1, 1, prefix("$L999999:\n", T.line[i + 1]));
+		snprintf(back, sizeof back, "\t@%%p0 bra %.*s;\n", (int)strlen(T.line[i + 1]) - 1, T.line[i + 1]);
+		refused(i, 1, prefix(back, T.line[i]));
+		return;
+	}
+	/* whatever ends a strip before its end */
+	refused(i, 1, prefix("$L999999:\n", T.line[i]));
+	refused(i, 1, prefix("\tbra $Lkill;\n", T.line[i]));
+	refused(i, 1, prefix("\t@%p0 bra $Lkill;\n", T.line[i]));
+	refused(i, 1, prefix("\tnanosleep.u32 10;\n", T.line[i]));
+	refused(i, 1, prefix("\tmin.u32 %gn_0, %r0, 256;\n", T.line[i]));
+	if (starts(statement(T.line[i]), "add")) {
+		refused(i, 2, "");
+		refused(i + 2, 1, swap(T.line[i + 2], T.line[i + 2], "@%gq ", ""));
+		refused(i + 2, 1, swap(T.line[i + 2], T.line[i + 2], "@%gq ", "@!%gq "));
+		refused(i + 2, 1, swap(T.line[i + 2], T.line[i + 2], "$L", "$L9"));
 	}
 }
 
@@ -702,7 +750,8 @@ static void cluster_lines(int i)
 static const struct { const char *name; void (*at)(int); } mutators[] = {
 	M(drop_fence), M(predicate_fence), M(other_opcode), M(plain_operand), M(weaker_mask), M(limits),
 	M(shrunk_footprint), M(base_register), M(offset),
-	M(other_width), M(other_space), M(poll_whole), M(poll_part), M(after_poll), M(label_before_use), M(retarget),
+	M(other_width), M(other_space), M(poll_whole), M(poll_part), M(after_poll), M(strip_part),
+	M(label_before_use), M(retarget),
 	M(table_index), M(table_shorter),
 	M(calls), M(entry_twice), M(declarations), M(barriers),
 	M(matrix_pair), M(matrix_shape), M(texture_handle), M(cluster_lines),
