@@ -395,6 +395,16 @@ static void harden(void)
 	}
 }
 
+/* Kernels run that nothing ends. What would be released here waits for them, in the driver's own end of the process
+ * too: the system takes it all. */
+static _Noreturn void leave(struct worker *w)
+{
+	worker_log("ends with kernels that do not");
+	remove_socket(w);
+	guard_helper_stop(w->helper);
+	_exit(1);
+}
+
 int worker_main(int argc, char **argv)
 {
 	struct worker *w = &the_worker;
@@ -447,9 +457,10 @@ int worker_main(int argc, char **argv)
 			worker_log("serving %s at %s", w->info.name, w->socket_path);
 		status = main_loop(w, signals);
 		end_sessions(w);
+		if (session_count(w) || w->quiet.stuck)
+			leave(w);
 		services_close(w);
-		if (!session_count(w))
-			driver_close(w);
+		driver_close(w);
 	}
 	remove_socket(w);
 	guard_helper_stop(w->helper);
