@@ -144,7 +144,7 @@ static void describe(const struct worker *w, const struct guard_input *in, uint3
 	}
 	memset(q, 0, sizeof *q);
 	q->opt.wide = wide;
-	q->opt.report = true;
+	q->opt.report = !w->no_report;
 	q->opt.fence = !w->unguarded;
 	q->opt.poll = true;
 	q->opt.target_sm = w->sm;

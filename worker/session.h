@@ -166,6 +166,7 @@ struct worker {
 	int sm; /* 90 */
 	int driver_version;
 	bool soft, unguarded, private_mode;
+	bool no_report; /* kernels keep no record of violations */
 	uint64_t max_memory; /* bytes of each client, 0: as much as there is */
 	struct guard_helper *helper;
 	bool has_ptxas;
