@@ -240,12 +240,11 @@ struct options {
 
 static int usage(void)
 {
-	fputs("usage: agileos worker [--socket PATH] [--group NAME] [--device gpu|soft|auto] [--unguarded] [--no-report]\n"
+	fputs("usage: agileos worker [--socket PATH] [--group NAME] [--device gpu|soft|auto] [--unguarded]\n"
 	      "                      [--max-memory BYTES[KMGT]] [--kernel-limit SECONDS] [--cache-key FILE]\n"
-	      "                                                serve clients; each may have so much memory; a kernel\n"
-	      "                                                that others wait for may run so long (30; 0: for ever);\n"
-	      "                                                --no-report: kernels keep no record of accesses that were\n"
-	      "                                                fenced: a little faster, and nobody learns of them\n"
+	      "                      [--no-report]             serve clients; each may have so much memory; a kernel\n"
+	      "                                                that others wait for may run so long (30; 0: for ever)\n"
+	      "                                                --no-report: no record of accesses that were fenced\n"
 	      "       agileos status [--socket PATH]            what a worker is doing\n"
 	      "       agileos run [--] COMMAND ...              run a dynamically linked CUDA program on AgileOS\n"
 	      "       agileos guard IN.ptx -o OUT.ptx           rewrite; agileos guard --verify OUT.ptx: judge\n"

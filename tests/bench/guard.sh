@@ -10,7 +10,7 @@ export AGILEOS_SOCKET="$dir/w.sock"
 worker=
 trap '[ -z "$worker" ] || kill "$worker" 2>/dev/null || true; rm -rf "$dir"' EXIT
 device=${BENCH_DEVICE:-gpu}
-smaller=${1:-0}
+[ "$device" = gpu ] && smaller=${1:-0} || smaller=${1:-12}
 
 through() { # FILE, options of the worker
 	file=$1
