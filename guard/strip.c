@@ -90,11 +90,24 @@ static const struct ptx_inst *inst(const struct loop *l, uint32_t i)
 	return &l->o->k->insts[i];
 }
 
-static bool fits_in_strip(const struct ptx_inst *in)
+/* Threads of a warp must come to it together, by the same copy of the loop, wherever they are when the copy is chosen. */
+static bool joins_threads(const struct ptx_inst *in)
+{
+	switch (in->op) {
+	case PTX_OP_shfl: case PTX_OP_vote: case PTX_OP_match: case PTX_OP_redux: case PTX_OP_elect:
+	case PTX_OP_activemask:
+		return true;
+	case PTX_OP_barrier: return !rw_has(in, PTX_MOD_aligned);
+	case PTX_OP_bar: return rw_has(in, PTX_MOD_warp);
+	default: return false;
+	}
+}
+
+static bool fits_in_strip(const struct rw_out *o, const struct ptx_inst *in)
 {
 	if (in->op == RW_OP_LABEL || in->op == RW_OP_CALL || in->op == RW_OP_DIE || in->op == RW_OP_NOUNROLL)
 		return false;
-	if (rw_op(in->op)->cls == RW_C_BAR && rw_has(in, PTX_MOD_cluster))
+	if ((rw_op(in->op)->cls == RW_C_BAR && rw_has(in, PTX_MOD_cluster)) || (o->rw->opt->report && joins_threads(in)))
 		return false;
 	switch (rw_op(in->op)->cls) {
 	case RW_C_BRA: case RW_C_BRX: case RW_C_CALL: case RW_C_RET: case RW_C_TRAP: case RW_C_SLEEP: case RW_C_MBAR:
@@ -114,7 +127,7 @@ static bool is_candidate(struct loop *l)
 		|| last->ops[0].u.label != first->ops[0].u.label)
 		return false;
 	for (uint32_t i = l->from + 1; i + 1 < l->to; i++)
-		if (!fits_in_strip(inst(l, i)))
+		if (!fits_in_strip(o, inst(l, i)))
 			return false;
 	return true;
 }
@@ -300,16 +313,36 @@ static bool find_trip(struct loop *l)
 	}
 }
 
-/* l->rounds, 1 to MAX_ROUNDS: for all but the last of them it is certain that another follows. With v the value that is
- * compared first and d its distance from the end, the values v, v + s, .. v + (d / |s| - 1) * s do not end the loop. */
+/* Of the value that is compared first, v: |end - v|, less one where equal ends the loop. */
+static struct rname distance(struct loop *l, struct rname v, const char *end)
+{
+	struct rw_out *o = l->o;
+	const struct trip *t = &l->trip;
+	enum rw_class c = t->bits == 32 ? RW_R : RW_RD;
+	struct rname d = rw_temp(o, c), e;
+
+	if (t->step > 0)
+		rw_line(o, "sub.s%u %s, %s, %s;", t->bits, d.s, end, v.s);
+	else
+		rw_line(o, "sub.s%u %s, %s, %s;", t->bits, d.s, v.s, end);
+	if (t->cmp != PTX_MOD_lt && t->cmp != PTX_MOD_gt)
+		return d;
+	e = rw_temp(o, c);
+	rw_line(o, "add.s%u %s, %s, -1;", t->bits, e.s, d.s);
+	return e;
+}
+
+/* l->last: how often the loop goes on for certain, and, but for very long loops and those that miss their end, no more
+ * often: threads that stay together in the client's loop must in this one. With d the distance and s the step's size:
+ * d / s times until it is equal; else, if it goes on at all, d / s + 1 times. l->rounds is one more. */
 static void emit_rounds(struct loop *l)
 {
 	struct rw_out *o = l->o;
 	const struct trip *t = &l->trip;
 	enum rw_class c = t->bits == 32 ? RW_R : RW_RD;
 	uint64_t size = (uint64_t)(t->step < 0 ? -t->step : t->step);
-	struct rname v = rw_temp(o, c), d = rw_temp(o, c), q = rw_temp(o, c);
-	char end[32], type = t->is_signed ? 's' : 'u';
+	struct rname v = rw_temp(o, c), q = rw_temp(o, c), n = rw_temp(o, c), d;
+	char end[32];
 
 	if (t->end.kind == PTX_O_IMM)
 		snprintf(end, sizeof(end), "%" PRId64, t->bits == 32 ? (int64_t)(int32_t)t->end.u.imm :
@@ -317,30 +350,30 @@ static void emit_rounds(struct loop *l)
 	else
 		snprintf(end, sizeof(end), "%s", rw_rn(o, t->end.u.reg).s);
 	rw_line(o, "add.s%u %s, %s, %" PRId64 ";", t->bits, v.s, rw_rn(o, t->iv).s, t->off);
-	if (t->cmp != PTX_MOD_ne) {
-		struct rname e = rw_temp(o, c);
-
-		rw_line(o, "%s.%c%u %s, %s, %s;", t->step > 0 ? "max" : "min", type, t->bits, e.s, v.s, end);
-		snprintf(end, sizeof(end), "%s", e.s);
-	}
-	if (t->step > 0)
-		rw_line(o, "sub.s%u %s, %s, %s;", t->bits, d.s, end, v.s);
-	else
-		rw_line(o, "sub.s%u %s, %s, %s;", t->bits, d.s, v.s, end);
+	d = distance(l, v, end);
 	if (size & (size - 1))
 		rw_line(o, "div.u%u %s, %s, %" PRIu64 ";", t->bits, q.s, d.s, size);
 	else
 		rw_line(o, "shr.u%u %s, %s, %d;", t->bits, q.s, d.s, __builtin_ctzll(size));
-	d = rw_temp(o, c);
-	rw_line(o, "min.u%u %s, %s, %d;", t->bits, d.s, q.s, MAX_ROUNDS - 1);
+	rw_line(o, "min.u%u %s, %s, %d;", t->bits, n.s, q.s, MAX_ROUNDS - 2);
 	if (t->bits == 64) {
 		q = rw_temp(o, RW_R);
-		rw_line(o, "cvt.u32.u64 %s, %s;", q.s, d.s);
-		d = q;
+		rw_line(o, "cvt.u32.u64 %s, %s;", q.s, n.s);
+		n = q;
 	}
-	l->last = d;
+	if (t->cmp != PTX_MOD_ne) {
+		struct rname p = rw_temp(o, RW_P), more = rw_temp(o, RW_R);
+
+		q = rw_temp(o, RW_R);
+		rw_line(o, "setp.%s.%c%u %s, %s, %s;", ptx_mod_name(t->cmp), t->is_signed ? 's' : 'u', t->bits, p.s,
+			v.s, end);
+		rw_line(o, "add.s32 %s, %s, 1;", more.s, n.s);
+		rw_line(o, "selp.b32 %s, %s, 0, %s;", q.s, more.s, p.s);
+		n = q;
+	}
+	l->last = n;
 	l->rounds = rw_temp(o, RW_R);
-	rw_line(o, "add.s32 %s, %s, 1;", l->rounds.s, d.s);
+	rw_line(o, "add.s32 %s, %s, 1;", l->rounds.s, n.s);
 }
 
 /* --- values ---------------------------------------------------------------------------------- */
@@ -926,6 +959,15 @@ static void slow_loop(struct loop *l, uint32_t slow, uint32_t end)
 	put_label(l, end);
 }
 
+/* Threads that are together choose the same copy: one with a barrier or a matrix in it needs them all. */
+static void together(struct loop *l)
+{
+	struct rname mask = rw_temp(l->o, RW_R);
+
+	rw_line(l->o, "activemask.b32 %s;", mask.s);
+	rw_line(l->o, "vote.sync.all.pred %s, %s, %s;", l->ok.s, l->ok.s, mask.s);
+}
+
 /* Everything up to the strips. False: it cannot be had, and nothing was printed. */
 static bool head_of(struct loop *l, uint32_t slow)
 {
@@ -948,6 +990,7 @@ static bool head_of(struct loop *l, uint32_t slow)
 		o->rw->body.p[before] = 0;
 		return false;
 	}
+	together(l);
 	rw_line(o, "@!%s bra $L%" PRIu32 ";", l->ok.s, slow);
 	return true;
 }

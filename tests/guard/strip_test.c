@@ -10,6 +10,23 @@
 
 enum { MAX_ROUNDS = 2500, THREADS = 64 };
 
+/* The second copy of the loop starts at the label that a branch behind the vote names: it is made to count its rounds
+ * in the word at %rd0 + 57344, where the kernel keeps its first parameter. */
+static char *count_slow(const char *text)
+{
+	static const char count[] = "\tred.global.add.u32 [%rd0+57344], 1;\n";
+	const char *vote = strstr(text, "vote.sync.all.pred"), *bra = vote ? strstr(vote, "bra $L") : NULL;
+	char label[32] = "", *out = malloc(strlen(text) + sizeof count);
+	if (bra)
+		snprintf(label, sizeof label, "\n%.*s:\n", (int)strcspn(bra + 4, ";"), bra + 4);
+	const char *at = *label ? strstr(bra, label) : NULL;
+	if (!at)
+		return strcpy(out, text);
+	at += strlen(label);
+	sprintf(out, "%.*s%s%s", (int)(at - text), text, count, at);
+	return out;
+}
+
 static struct exec_module *guarded(const char *text, bool report, bool wide, bool strips, const char *name)
 {
 	struct guard_input in = { text, strlen(text), name };
@@ -25,7 +42,9 @@ static struct exec_module *guarded(const char *text, bool report, bool wide, boo
 	if (!strstr(r.text, "%gn_") == strips)
 		check(false, name, strips ? "was not cut into strips" : "was cut into strips");
 	char *all = guard_compose(r.text, r.text_len, 90, NULL, 0, &len);
-	struct exec_module *m = load_text(all);
+	char *counting = count_slow(all);
+	struct exec_module *m = load_text(!strncmp(name, "strip/", 6) ? counting : all);
+	free(counting);
 	world_set(wide);
 	if (!world_describe(m, wide))
 		check(false, name, "no ag_desc");
@@ -169,14 +188,21 @@ static bool rounds(const struct form *f, bool report)
 	struct launch_opt o = { .grid = { 1, 1, 1 }, .block = { THREADS, 1, 1 } };
 	CUresult e = launch(m, "k0", o, &args, sizeof args);
 	int bad = -1;
+	uint32_t slow = *(uint32_t *)(OWN + 57344), few = 0;
+	for (unsigned i = 0; i < THREADS; i++)
+		few += want[i].n < 8 ? (uint32_t)want[i].n : 0;
 	for (unsigned i = 0; i < THREADS && bad < 0; i++)
 		if (memcmp((void *)(OWN + 2048 + 24 * i), &want[i], 20) ||
 			*(uint32_t *)(OWN + 65536 + 16384 * i + 4 * (want[i].n - 1)) != want[i].sum ||
 			*(uint32_t *)(OWN + 65536 + 16384 * i + 4 * want[i].n))
 			bad = (int)i;
 	exec_unload(m);
-	if (!e && bad < 0 && !((struct guard_records *)WORKER)->count)
-		return true;
+	if (!e && bad < 0 && !((struct guard_records *)WORKER)->count) {
+		/* threads that stay together in the client's loop do in ours: no round more in the second copy */
+		if (report && is_cut(f) && slow != few)
+			check(false, name, "%u rounds in the second copy, wanted %u", slow, few);
+		return !report || !is_cut(f) || slow == few;
+	}
 	struct left *got = (void *)(OWN + 2048 + 24 * (bad < 0 ? 0 : bad));
 	check(false, name, "error %d, thread %d (%" PRIx64 " to %" PRIx64 "): %" PRIu64 " rounds for %" PRIu64, e, bad,
 		pair[bad < 0 ? 0 : 2 * bad], pair[bad < 0 ? 1 : 2 * bad + 1], got->n, want[bad < 0 ? 0 : bad].n);
