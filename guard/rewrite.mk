@@ -1,8 +1,8 @@
 # The rewriter: PTX in, guarded PTX out (guard.c is the pass list), and the trusted device runtime that guarded code
 # calls.
 
-REWRITE_SRC := $(addprefix guard/,align.c callee.c cluster.c compose.c define.c dump.c fence.c guard.c inline.c link.c \
-	matrix.c ops.c poll.c print.c prune.c relocate.c report.c result.c space.c strip.c texture.c)
+REWRITE_SRC := $(addprefix guard/,align.c callee.c cluster.c compose.c define.c dump.c fence.c foresee.c guard.c \
+	inline.c link.c matrix.c ops.c poll.c print.c prune.c relocate.c report.c result.c space.c strip.c texture.c)
 REWRITE_OBJ := $(call objs,$(REWRITE_SRC))
 REWRITE_ASAN_OBJ := $(call asan_objs,$(REWRITE_SRC))
 
