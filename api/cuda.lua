@@ -418,8 +418,6 @@ M.auto = {
 	cuGraphAddDependencies_v2 = more_edges,
 	cuGraphRemoveDependencies_v2 = edges,
 	cuGraphDestroyNode = { hNode = "drop", before = "object_node_forget" },
-	cuStreamUpdateCaptureDependencies_v2 = { dependencies = "in[numDependencies]",
-		dependencyData = "in?[numDependencies]", room = "graph_room(s, m->numDependencies)" },
 	cuGraphInstantiateWithFlags = { phGraphExec = "new", room = "graph_room_exec(s, m->hGraph)",
 		after = "object_exec_made",
 		done = "agc_graph_shares(agc_id(*phGraphExec), agc_id(hGraph))" },
@@ -488,6 +486,7 @@ M.refuse_patterns = {
 	{ "^cuMemDiscard", "promises about contents that nothing here makes use of" },
 	{ "^cuMemcpy3DBatchAsync", "batches of shaped copies" },
 	{ "^cuProfilerInitialize$", "withdrawn in CUDA 12" },
+	{ "^cuStreamUpdateCaptureDependencies", "a running capture's graph is not handed out" },
 	{ "^cuLink", "linking of the program's own choice; device code is linked when it is loaded" },
 }
 

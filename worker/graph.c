@@ -5,11 +5,74 @@
  * A capture is always a relaxed one here: the other modes forbid calls to the whole process, which is every client's.
  * While a stream captures nothing real runs on it: ordering and joins leave it out (`capturing`).
  */
-#include <string.h>
+#include <stdlib.h>
 #include "session.h"
 #include "worker_calls.h"
 
 #define DEPENDENCIES_MAX 1024u
+
+/* --- graphs that captures go on into --------------------------------------------------------------------- */
+
+/* What NVIDIA's driver does about a graph that is changed from two sides is to crash the process, which is every
+ * client's.  So while a stream captures into a graph that the program has an id of, that id is unknown (session_has),
+ * and so are its nodes'.  Nodes that the capture adds have no ids yet, and child graphs never have any: the nodes are
+ * listed once per capture, when one is first asked about.  The stream owns the list. */
+struct taken {
+	size_t n;
+	CUgraphNode node[]; /* in the order of their addresses */
+};
+
+void graph_let_go(struct stream *st)
+{
+	free(st->taken);
+	st->taken = NULL;
+	st->into = NULL;
+}
+
+static int by_address(const void *a, const void *b)
+{
+	uintptr_t x = *(const uintptr_t *)a, y = *(const uintptr_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static struct taken *list_nodes(struct session *s, CUgraph graph)
+{
+	size_t n = 0;
+
+	if (s->d->cuGraphGetNodes(graph, NULL, &n))
+		return NULL;
+	struct taken *t = calloc(1, sizeof *t + n * sizeof t->node[0]);
+	if (!t)
+		return NULL;
+	t->n = n;
+	if (n && s->d->cuGraphGetNodes(graph, t->node, &t->n)) {
+		free(t);
+		return NULL;
+	}
+	qsort(t->node, t->n, sizeof t->node[0], by_address);
+	return t;
+}
+
+bool graph_taken(struct session *s, enum ag_kind kind, const void *real)
+{
+	for (struct stream *st = s->st.captures ? s->st.all : NULL; st; st = st->next) {
+		if (!st->into)
+			continue;
+		if (kind == AG_K_GRAPH) {
+			if (real == st->into)
+				return true;
+			continue;
+		}
+		if (!st->taken && !(st->taken = list_nodes(s, st->into)))
+			return true; /* it may be one of them */
+		if (bsearch(&real, st->taken->node, st->taken->n, sizeof st->taken->node[0], by_address))
+			return true;
+	}
+	return false;
+}
+
+/* --- captures ------------------------------------------------------------------------------------------------ */
 
 bool graph_pins(const struct session *s)
 {
@@ -27,6 +90,8 @@ void graph_refresh(struct session *s)
 			continue;
 		st->capturing = status != CU_STREAM_CAPTURE_STATUS_NONE;
 		s->st.captures += st->capturing;
+		if (!st->capturing)
+			graph_let_go(st);
 	}
 }
 
@@ -35,10 +100,10 @@ void graph_abandon(struct session *s, struct stream *st)
 	CUgraph graph = NULL;
 
 	s->d->cuStreamEndCapture(st->real, &graph);
+	if (graph && !session_find(s, AG_K_GRAPH, graph))
+		s->d->cuGraphDestroy(graph);
 	st->capturing = false;
-	if (st->graph)
-		graph_drop(s, st->graph);
-	st->graph = NULL;
+	graph_let_go(st);
 }
 
 void graph_abandon_all(struct session *s)
@@ -82,19 +147,17 @@ CUresult invoke_capture_begin(struct session *s, const struct msg_capture_begin 
 	if (r)
 		return r;
 	CUgraph graph = m->graph ? session_get(s, AG_K_GRAPH, m->graph) : NULL;
-	/* Always into a graph that exists: the driver's own may vanish with the capture, and the program know it. */
-	if (!graph && (r = s->d->cuGraphCreate(&graph, 0)))
-		return r;
 	quiet_streams_lock(s);
-	r = s->d->cuStreamBeginCaptureToGraph(st->real, graph, m->ndeps ? deps : NULL, NULL, m->ndeps,
-	                                      CU_STREAM_CAPTURE_MODE_RELAXED);
+	if (graph)
+		r = s->d->cuStreamBeginCaptureToGraph(st->real, graph, m->ndeps ? deps : NULL, NULL, m->ndeps,
+		                                      CU_STREAM_CAPTURE_MODE_RELAXED);
+	else
+		r = s->d->cuStreamBeginCapture_v2(st->real, CU_STREAM_CAPTURE_MODE_RELAXED);
 	if (!r)
 		graph_refresh(s);
 	quiet_streams_unlock(s);
-	if (!r && !m->graph)
-		st->graph = graph;
-	else if (!m->graph)
-		s->d->cuGraphDestroy(graph);
+	if (!r && st->capturing)
+		st->into = graph;
 	return r;
 }
 
@@ -131,21 +194,22 @@ CUresult invoke_capture_end(struct session *s, const struct msg_capture_end *m, 
 	(void)tail, (void)ntail, (void)out;
 	struct stream *st = stream_find(s, m->stream);
 	CUgraphNode node = NULL;
-	CUgraph graph = NULL, own = st->graph;
+	CUgraph graph = NULL;
 	CUresult r = m->node ? last_node(s, st, &node) : CUDA_SUCCESS;
 	quiet_streams_lock(s);
 	CUresult end = s->d->cuStreamEndCapture(st->real, &graph);
 	graph_refresh(s);
 	quiet_streams_unlock(s);
 	r = r ? r : end;
-	if (own && !st->capturing) {
-		st->graph = NULL;
-		if (!r && !session_find(s, AG_K_GRAPH, own))
-			r = m->graph ? session_put(s, AG_K_GRAPH, m->graph, own) : CUDA_ERROR_INVALID_VALUE;
+	rep->graph = graph ? session_find(s, AG_K_GRAPH, graph) : 0;
+	if (graph && !rep->graph) {
+		if (!r)
+			r = m->graph ? session_put(s, AG_K_GRAPH, m->graph, graph) : CUDA_ERROR_INVALID_VALUE;
 		if (r)
-			graph_drop(s, own);
+			s->d->cuGraphDestroy(graph);
+		else
+			rep->graph = m->graph;
 	}
-	rep->graph = !r && graph ? session_find(s, AG_K_GRAPH, graph) : 0;
 	if (!r && m->node)
 		r = session_put(s, AG_K_GRAPHNODE, m->node, node);
 	return r;
@@ -153,64 +217,23 @@ CUresult invoke_capture_end(struct session *s, const struct msg_capture_end *m, 
 
 CUresult check_capture_info(const struct session *s, const struct msg_capture_info *m, const void *tail, uint32_t ntail)
 {
-	const uint64_t *offered = tail;
-
-	if (m->ncap > DEPENDENCIES_MAX || ntail != m->ncap * 8)
-		return AG_MALFORMED;
-	if (m->graph && !session_id_free(s, AG_K_GRAPH, m->graph))
-		return AG_MALFORMED;
-	for (uint32_t i = 0; i < m->ncap; i++)
-		if (!session_id_free(s, AG_K_GRAPHNODE, offered[i]))
-			return AG_MALFORMED;
+	(void)tail, (void)ntail;
 	return stream_find(s, m->stream) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
-}
-
-/* Names the graph that grows, and the nodes that the stream's next operation will come after. */
-static CUresult name_capture(struct session *s, const struct msg_capture_info *m, CUgraph graph,
-                             const CUgraphNode *deps, struct rep_capture_info *rep, struct ag_out *out,
-                             const uint64_t *offered)
-{
-	rep->graph = session_find(s, AG_K_GRAPH, graph);
-	if (!rep->graph) {
-		CUresult r = session_put(s, AG_K_GRAPH, m->graph, graph);
-		if (r)
-			return r;
-		rep->graph = m->graph;
-	}
-	for (uint64_t i = 0; rep->ndeps <= m->ncap && i < rep->ndeps && out->cap - out->len >= 8; i++) {
-		ag_id id = session_find(s, AG_K_GRAPHNODE, deps[i]);
-		if (!id) {
-			id = offered[rep->used++];
-			CUresult r = session_put(s, AG_K_GRAPHNODE, id, deps[i]);
-			if (r)
-				return r;
-		}
-		memcpy(out->tail + out->len, &id, 8);
-		out->len += 8;
-	}
-	return CUDA_SUCCESS;
 }
 
 CUresult invoke_capture_info(struct session *s, const struct msg_capture_info *m, const void *tail, uint32_t ntail,
                              struct rep_capture_info *rep, struct ag_out *out)
 {
-	(void)ntail;
+	(void)tail, (void)ntail, (void)out;
 	CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
 	CUgraph graph = NULL;
-	const CUgraphNode *deps = NULL;
 	cuuint64_t id = 0;
-	size_t n = 0;
-	CUresult r = s->d->cuStreamGetCaptureInfo_v3(stream_find(s, m->stream)->real, &status, &id, &graph, &deps, NULL,
-	                                             &n);
+	CUresult r = s->d->cuStreamGetCaptureInfo_v3(stream_find(s, m->stream)->real, &status, &id, &graph, NULL, NULL,
+	                                             NULL);
 
-	if (r)
-		return r;
 	rep->status = (uint32_t)status;
 	rep->id = id;
-	if (!m->graph || status != CU_STREAM_CAPTURE_STATUS_ACTIVE)
-		return CUDA_SUCCESS;
-	rep->ndeps = n;
-	return name_capture(s, m, graph, deps, rep, out, tail);
+	return r;
 }
 
 CUresult check_graph_kernel_copy(const struct session *s, const struct msg_graph_kernel_copy *m, const void *tail,

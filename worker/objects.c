@@ -247,37 +247,13 @@ static CUresult forget_nodes(struct session *s, CUgraph graph, struct ag_out *ou
 	return r;
 }
 
-/* A capture that goes on into `which`, or (NULL) into any graph the program holds: neither it nor its nodes may vanish
- * under that. */
-static bool capture_into_graph(const struct session *s, CUgraph which)
-{
-	for (struct stream *st = s->st.captures ? s->st.all : NULL; st; st = st->next) {
-		CUstreamCaptureStatus status;
-		CUgraph graph = NULL;
-		if (st->capturing)
-			s->d->cuStreamGetCaptureInfo_v3(st->real, &status, NULL, &graph, NULL, NULL, NULL);
-		if (graph && (which ? graph == which : session_find(s, AG_K_GRAPH, graph) != 0))
-			return true;
-	}
-	return false;
-}
-
+/* Neither is of a graph that a capture goes on into: those have no ids (graph_taken). */
 CUresult object_graph_forget(struct session *s, CUgraph real, struct ag_out *out)
 {
-	return capture_into_graph(s, real) ? CUDA_ERROR_ILLEGAL_STATE : forget_nodes(s, real, out, 0);
-}
-
-void graph_drop(struct session *s, CUgraph real)
-{
-	struct ag_out none = { NULL, 0, 0 };
-
-	if (forget_nodes(s, real, &none, 0)) /* rather kept for ever than known and gone */
-		return;
-	forget(s, AG_K_GRAPH, real, &none);
-	s->d->cuGraphDestroy(real);
+	return forget_nodes(s, real, out, 0);
 }
 
 CUresult object_node_forget(struct session *s, CUgraphNode real, struct ag_out *out)
 {
-	return capture_into_graph(s, NULL) ? CUDA_ERROR_ILLEGAL_STATE : forget_child(s, real, out, 0);
+	return forget_child(s, real, out, 0);
 }

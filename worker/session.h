@@ -77,7 +77,8 @@ struct stream {
 	bool dirty;              /* blocking: has work that the legacy stream has not waited for */
 	uint64_t legacy_seen;    /* blocking: what it has waited for of the legacy stream */
 	unsigned loose;          /* operations that no mark stands behind (depth.c) */
-	CUgraph graph;           /* origin of a capture into a graph of the worker's own */
+	CUgraph into;            /* captures into this graph of the program's: untouchable ... */
+	struct taken *taken;     /* ... with its nodes, once listed (graph.c) */
 	uint32_t workspace;      /* cooperative launches: slot in the scratch granule, 0: none yet */
 	struct deferred *head, *last;
 };
@@ -280,8 +281,9 @@ void arrays_sweep(struct session *s);                     /* destroys kept array
 void graph_refresh(struct session *s);                    /* which streams capture now */
 void graph_abandon(struct session *s, struct stream *st); /* ends its capture; what it made goes */
 void graph_abandon_all(struct session *s);
-/* Destroys a graph that the program does not get, though it may have been told of it while it grew; objects.c */
-void graph_drop(struct session *s, CUgraph graph);
+/* Of a live object: does a capture go on into this graph, or into that of this node? */
+bool graph_taken(struct session *s, enum ag_kind kind, const void *real);
+void graph_let_go(struct stream *st); /* no capture goes on there any more */
 bool graph_pins(const struct session *s); /* graphs may name modules and events: none of them goes now */
 
 /* fault.c: looks whether kernels left records; enters FAULTED and logs. Cheap when there are none. */

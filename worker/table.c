@@ -88,7 +88,11 @@ const struct ag_driver *session_driver(const struct session *s) { return s->d; }
 
 bool session_has(const struct session *s, enum ag_kind kind, ag_id id)
 {
-	return kind < AG_K_COUNT && table_find(&s->table[kind], kind, id);
+	const struct entry *e = kind < AG_K_COUNT ? table_find(&s->table[kind], kind, id) : NULL;
+
+	if (!e || (kind != AG_K_GRAPH && kind != AG_K_GRAPHNODE))
+		return e != NULL;
+	return !graph_taken((struct session *)s, kind, e->real); /* what it notes is not what a check may change */
 }
 
 bool session_id_free(const struct session *s, enum ag_kind kind, ag_id id)

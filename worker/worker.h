@@ -47,10 +47,11 @@ extern const uint32_t permit_count;
 /* --- for generated checks and invokes ---------------------------------------------------------- */
 const struct ag_driver *session_driver(const struct session *s);
 /* Objects: typed, with generations. */
-bool session_has(const struct session *s, enum ag_kind kind, ag_id id);     /* a live object of that kind */
+/* A live object of that kind, and no graph, or node of one, that a capture goes on into. */
+bool session_has(const struct session *s, enum ag_kind kind, ag_id id);
 bool session_id_free(const struct session *s, enum ag_kind kind, ag_id id); /* may be created */
 void *session_get(const struct session *s, enum ag_kind kind,
-                  ag_id id); /* the driver's handle; NULL when !session_has */
+                  ag_id id); /* the driver's handle; NULL: no live object */
 CUresult session_put(struct session *s, enum ag_kind kind, ag_id id,
                      void *real); /* after a successful create; OUT_OF_MEMORY undoes nothing: caller destroys real */
 void session_drop(struct session *s, enum ag_kind kind, ag_id id);

@@ -22,52 +22,13 @@ static __thread CUstreamCaptureMode thread_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
 /* --- captures
  * ----------------------------------------------------------------------------------------------------------- */
 
-/* graph: 0, or an id for the graph; node: ncap ids for nodes, replaced by those of the answer. */
-static CUresult ask(ag_id wire, struct rep_capture_info *rep, ag_id graph, ag_id *node, uint32_t ncap)
+static CUresult info(ag_id wire, struct rep_capture_info *rep)
 {
-	uint32_t bytes = ncap * 8;
-	struct msg_capture_info *m = agc_begin(AG_OP_capture_info, sizeof *m, bytes);
+	struct msg_capture_info *m = agc_begin(AG_OP_capture_info, sizeof *m, 0);
 	if (!m)
 		return agc_error();
 	m->stream = wire;
-	m->graph = graph;
-	m->ncap = ncap;
-	m->pad = 0;
-	if (bytes)
-		memcpy(m + 1, node, bytes);
-	return agc_call(m, rep, sizeof *rep, bytes ? node : NULL, bytes ? &bytes : NULL);
-}
-
-static CUresult info(ag_id wire, struct rep_capture_info *rep)
-{
-	return ask(wire, rep, 0, NULL, 0);
-}
-
-/* The same with the graph and the nodes that the stream stands on, in s->stands_on; behind them their edges' data, all
- * zero.  Ids are offered for what has none, and those not taken given back. */
-static CUresult info_with_graph(struct agc_stream *s, struct rep_capture_info *rep, uint32_t ncap)
-{
-	ag_id graph = agc_id_new(AG_K_GRAPH, NULL), *offered = calloc(ncap, 8), *node = calloc(ncap, 16);
-	CUresult r = graph && offered && node ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
-	for (uint32_t i = 0; !r && i < ncap; i++)
-		if (!(node[i] = offered[i] = agc_id_new(AG_K_GRAPHNODE, NULL)))
-			r = CUDA_ERROR_OUT_OF_MEMORY;
-	if (!r)
-		r = ask(s->id, rep, graph, node, ncap);
-	for (uint32_t i = r ? 0 : rep->used; offered && i < ncap; i++)
-		agc_id_free(offered[i]);
-	if (graph && (r || rep->graph != graph))
-		agc_id_free(graph);
-	free(offered);
-	if (r || !rep->graph || rep->ndeps > ncap) {
-		free(node);
-		return r;
-	}
-	_Static_assert(sizeof(CUgraphEdgeData) <= 8, "room for one behind each node");
-	memset(node + rep->ndeps, 0, (2 * (size_t)ncap - rep->ndeps) * 8);
-	free(s->stands_on);
-	s->stands_on = (CUgraphNode *)node;
-	return CUDA_SUCCESS;
+	return agc_call(m, rep, sizeof *rep, NULL, NULL);
 }
 
 bool agc_capturing(ag_id wire)
@@ -160,21 +121,13 @@ CUresult call_cuStreamGetCaptureInfo_v3(CUstream h, CUstreamCaptureStatus *statu
 		return CUDA_ERROR_INVALID_HANDLE;
 	if (!status)
 		return CUDA_ERROR_INVALID_VALUE;
-	bool whole = graph || deps || edges || ndeps;
-	CUresult r = !atomic_load(&agc_captures) ? CUDA_SUCCESS : whole ? info_with_graph(s, &rep, 16)
-								       : info(s->id, &rep);
-	if (!r && whole && rep.ndeps > 16)
-		r = rep.ndeps > 1024 ? CUDA_ERROR_NOT_SUPPORTED : info_with_graph(s, &rep, 1024);
+	CUresult r = atomic_load(&agc_captures) ? info(s->id, &rep) : CUDA_SUCCESS;
 	if (r)
 		return r;
-	if (graph)
-		*graph = (CUgraph)(uintptr_t)rep.graph;
-	if (deps)
-		*deps = rep.graph ? s->stands_on : NULL;
-	if (edges)
-		*edges = rep.graph ? (CUgraphEdgeData *)(s->stands_on + rep.ndeps) : NULL;
-	if (ndeps)
-		*ndeps = rep.ndeps;
+	if (rep.status && (graph || deps || edges || ndeps)) {
+		agc_log("cuStreamGetCaptureInfo: the graph of a running capture is not supported");
+		return CUDA_ERROR_NOT_SUPPORTED;
+	}
 	*status = rep.status && atomic_load(&s->broken) ? CU_STREAM_CAPTURE_STATUS_INVALIDATED
 							: (CUstreamCaptureStatus)rep.status;
 	if (id)

@@ -132,7 +132,6 @@ struct agc_stream {
 	volatile uint64_t *word;             /* completion word */
 	_Atomic uint64_t last;               /* number of the last message on it */
 	_Atomic uint64_t signalled;          /* number of the last signal posted for it */
-	CUgraphNode *stands_on;              /* malloc'd: the last answer about its capture; edges' data behind them */
 	_Atomic bool broken;                 /* its capture ended in an error: EndCapture gives no graph */
 	struct agc_stage stage;
 	/* attributes: hints that are kept for those who ask (streamattr.c) */

@@ -51,11 +51,12 @@ build/tests/refusals_%: tests/client/refusals.cu $(LINK_LIBS) | build/bin/agileo
 tests/client/refusals_test.sh: build/tests/refusals_sass build/tests/refusals_ptx ;
 TESTS += tests/client/refusals_test.sh
 
-# What goes beyond NVIDIA's promises, and so is no end-to-end test.
-build/tests/client_recover: tests/client/recover.cu tests/e2e/check.h $(LINK_LIBS) | build/bin/agileos
+# What differs from NVIDIA's promises or goes beyond them, and so is no end-to-end test.
+BEYOND := build/tests/client_recover build/tests/client_captured
+$(BEYOND): build/tests/client_%: tests/client/%.cu tests/e2e/check.h $(LINK_LIBS) | build/bin/agileos
 	@mkdir -p $(@D)
 	$(E2E_NVCC) -I. -o $@ $< -Lbuild/lib
-TESTS += build/tests/client_recover
+TESTS += $(BEYOND)
 
 # Error texts beside those of the toolkit's runtime.
 $(eval $(call e2e_program,errors))

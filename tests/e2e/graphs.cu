@@ -1,5 +1,6 @@
 /* graphs.cu - captures, also across streams, of memory, and broken ones; nodes of each kind made one by one; what
  * graphs tell about themselves; new parameters and updates; clones; memory nodes; arrays with their objects. */
+#include <pthread.h>
 #include "check.h"
 
 __global__ void add(float *a, float v, int n)
@@ -349,81 +350,41 @@ static void broken()
 	MUST(cudaStreamSynchronize(s));
 	e2e_case("broken_stream_works", true);
 }
-/* The graph that a capture fills, and where in it the stream stands, while it goes on. */
-static void capture_seen_inside()
+/* Each thread builds a graph of its own, of nodes that come one after the other. */
+static void *builder(void *)
 {
-	cudaGraph_t g, seen = NULL, again = NULL;
-	cudaGraphExec_t x;
-	cudaStreamCaptureStatus st;
-	unsigned long long id = 0;
-	const cudaGraphNode_t *deps = NULL;
-	const cudaGraphEdgeData *edges;
-	cudaGraphNode_t first, own, found[8];
-	size_t n = 9;
-	MUST(cudaStreamGetCaptureInfo(s, &st, &id, &seen, &deps, &edges, &n));
-	e2e_case("inside_none", st == cudaStreamCaptureStatusNone);
-	MUST(cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal));
-	n = 9;
-	MUST(cudaStreamGetCaptureInfo(s, &st, &id, &seen, &deps, &edges, &n));
-	e2e_case("inside_empty", st == cudaStreamCaptureStatusActive && seen && n == 0);
-	MUST(cudaMemsetAsync(d, 0, N * 4, s));
-	MUST(cudaStreamGetCaptureInfo(s, &st, NULL, &again, &deps, &edges, &n));
-	e2e_case("inside_one", again == seen && n == 1);
-	first = deps[0];
-	size_t count = 8;
-	MUST(cudaGraphGetNodes(seen, found, &count));
-	e2e_case("inside_nodes", count == 1 && found[0] == first);
-	/* A node of the program's own, which what follows is to come after. */
-	float v = 3;
+	cudaGraph_t g;
+	cudaGraphNode_t last, next;
+	size_t n = 0;
+	float v = 1;
 	int elements = N;
-	void *args[] = { &d, &v, &elements };
+	void *args[] = { &d2, &v, &elements };
 	cudaKernelNodeParams kp = {};
 	kp.func = (void *)add, kp.gridDim = dim3(4), kp.blockDim = dim3(256), kp.kernelParams = args;
-	MUST(cudaGraphAddKernelNode(&own, seen, &first, 1, &kp));
-	MUST(cudaStreamUpdateCaptureDependencies(s, &own, NULL, 1, cudaStreamSetCaptureDependencies));
-	mul<<<4, 256, 0, s>>>(d, 5.0f, N);
-	MUST(cudaMemcpyAsync(h, d, N * 4, cudaMemcpyDeviceToHost, s));
-	MUST(cudaStreamEndCapture(s, &g));
-	e2e_case("inside_same_graph", g == seen);
-	count = 8;
-	MUST(cudaGraphNodeGetDependentNodes(own, found, NULL, &count));
-	e2e_case("inside_followed", count == 1);
-	GIVES("inside_over", cudaErrorIllegalState,
-		cudaStreamUpdateCaptureDependencies(s, &own, NULL, 1, cudaStreamSetCaptureDependencies));
-	MUST(cudaGraphInstantiate(&x, g, 0));
-	launch(x, 2);
-	e2e_case("inside_replay", filled(15));
-	MUST(cudaGraphExecDestroy(x));
-	MUST(cudaGraphDestroy(g));
+	if (cudaGraphCreate(&g, 0) || cudaGraphAddEmptyNode(&last, g, NULL, 0))
+		return NULL;
+	for (int i = 0; i < 100; i++) {
+		if (i % 2 ? cudaGraphAddEmptyNode(&next, g, &last, 1) : cudaGraphAddKernelNode(&next, g, &last, 1, &kp))
+			return NULL;
+		last = next;
+	}
+	if (cudaGraphGetNodes(g, NULL, &n) || cudaGraphDestroy(g))
+		return NULL;
+	return n == 101 ? &d2 : NULL;
 }
 
-/* A graph that was seen and then not finished is gone with its capture. */
-static void capture_seen_and_lost()
+static void built_at_once()
 {
-	cudaGraph_t g = NULL, seen;
-	cudaEvent_t a;
-	cudaStreamCaptureStatus st;
-	cudaGraphExec_t x;
-	MUST(cudaEventCreateWithFlags(&a, cudaEventDisableTiming));
-	MUST(cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal));
-	MUST(cudaMemsetAsync(d, 0, N * 4, s));
-	MUST(cudaEventRecord(a, s));
-	MUST(cudaStreamWaitEvent(s2, a, 0));
-	MUST(cudaMemsetAsync(d2, 0, N * 4, s2));
-	MUST(cudaStreamGetCaptureInfo(s, &st, NULL, &seen, NULL, NULL, NULL));
-	GIVES("lost_unjoined", cudaErrorStreamCaptureUnjoined, cudaStreamEndCapture(s, &g));
-	e2e_case("lost_no_graph", g == NULL);
-	MUST(cudaStreamIsCapturing(s2, &st));
-	e2e_case("lost_stream_free", st == cudaStreamCaptureStatusNone);
-	MUST(cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal));
-	add<<<4, 256, 0, s>>>(d, 1.0f, N);
-	MUST(cudaStreamEndCapture(s, &g));
-	MUST(cudaGraphInstantiate(&x, g, 0));
-	launch(x);
-	e2e_case("lost_and_again", true);
-	MUST(cudaGraphExecDestroy(x));
-	MUST(cudaGraphDestroy(g));
-	MUST(cudaEventDestroy(a));
+	pthread_t t[4];
+	bool ok = true;
+	for (int i = 0; i < 4; i++)
+		ok &= !pthread_create(t + i, NULL, builder, NULL);
+	for (int i = 0; i < 4; i++) {
+		void *good = NULL;
+		pthread_join(t[i], &good);
+		ok &= good != NULL;
+	}
+	e2e_case("built_at_once", ok);
 }
 
 int main()
@@ -443,8 +404,7 @@ int main()
 	copies();
 	broken();
 	captured_memory();
-	capture_seen_inside();
-	capture_seen_and_lost();
+	built_at_once();
 	GIVES("capture_legacy", cudaErrorStreamCaptureUnsupported, cudaStreamBeginCapture(cudaStreamLegacy,
 		cudaStreamCaptureModeGlobal));
 	cudaGraph_t g;

@@ -133,23 +133,35 @@ static CUresult stream_query(CUstream s)
 	return BIT(fake_busy, N(s)) ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
 }
 
-static CUresult capture_begin(CUstream s, CUgraph g, const CUgraphNode *deps, const CUgraphEdgeData *data, size_t n,
-                              CUstreamCaptureMode mode)
+static CUresult capture_begin(CUstream s, CUstreamCaptureMode mode)
 {
-	(void)deps, (void)data;
-	if (!g || n)
-		say("BAD-CAPTURE-GRAPH");
 	if (mode != CU_STREAM_CAPTURE_MODE_RELAXED)
 		say("BAD-CAPTURE-MODE");
 	fake_capturing |= 1ull << N(s);
 	return CUDA_SUCCESS;
 }
 
+/* What NVIDIA's driver crashes at is said. */
+static CUgraph into[64];
+
+static CUresult capture_to_graph(CUstream s, CUgraph g, const CUgraphNode *deps, const CUgraphEdgeData *data, size_t n,
+                                 CUstreamCaptureMode mode)
+{
+	(void)data;
+	for (unsigned i = 0; i < 64; i++)
+		if (BIT(fake_capturing, i) && into[i] == g)
+			say("CAPTURED-INTO-TWICE");
+	into[N(s) % 64] = g;
+	say("into:%u>%u+%u", N(s), N(g), n ? N(deps[0]) : 0);
+	return capture_begin(s, mode);
+}
+
 static CUresult capture_end(CUstream s, CUgraph *g)
 {
 	fake_capturing &= ~(1ull << N(s));
 	say("uncapture:%u", N(s));
-	*g = NULL;
+	*g = into[N(s) % 64];
+	into[N(s) % 64] = NULL;
 	return CUDA_SUCCESS;
 }
 
@@ -316,17 +328,23 @@ static CUresult memory_info(size_t *a, size_t *b)
 	*b = 2;
 	return CUDA_SUCCESS;
 }
-static CUresult graph_new(CUgraph *g, unsigned flags)
-{
-	(void)flags;
-	*g = (CUgraph)++next_object;
-	fake_objects++;
-	return CUDA_SUCCESS;
-}
+/* Graph N has the nodes 10 N + 1 and 10 N. */
 static CUresult graph_nodes(CUgraph g, CUgraphNode *nodes, size_t *n)
 {
-	(void)g, (void)nodes;
-	*n = 0;
+	for (size_t i = 0; nodes && i < 2 && i < *n; i++)
+		nodes[i] = (CUgraphNode)(uintptr_t)(10 * N(g) + 1 - i);
+	*n = 2;
+	return CUDA_SUCCESS;
+}
+static CUresult node_type(CUgraphNode node, CUgraphNodeType *type)
+{
+	(void)node;
+	*type = CU_GRAPH_NODE_TYPE_EMPTY;
+	return CUDA_SUCCESS;
+}
+static CUresult node_gone(CUgraphNode node)
+{
+	say("node-%u", N(node));
 	return CUDA_SUCCESS;
 }
 static CUresult graph_gone(CUgraph g)
@@ -369,7 +387,8 @@ static void fill(struct ag_driver *d)
 	d->cuStreamDestroy_v2 = stream_gone;
 	d->cuStreamQuery = stream_query;
 	d->cuStreamSynchronize = stream_sync;
-	d->cuStreamBeginCaptureToGraph = capture_begin;
+	d->cuStreamBeginCapture_v2 = capture_begin;
+	d->cuStreamBeginCaptureToGraph = capture_to_graph;
 	d->cuStreamEndCapture = capture_end;
 	d->cuStreamIsCapturing = is_capturing;
 	d->cuEventQuery = event_query;
@@ -397,8 +416,9 @@ static void fill(struct ag_driver *d)
 	d->cuMemHostUnregister = host_unregister;
 	d->cuMemHostGetDevicePointer_v2 = host_pointer;
 	d->cuMemGetInfo_v2 = memory_info;
-	d->cuGraphCreate = graph_new;
 	d->cuGraphGetNodes = graph_nodes;
+	d->cuGraphNodeGetType = node_type;
+	d->cuGraphDestroyNode = node_gone;
 	d->cuGraphDestroy = graph_gone;
 	d->cuGraphExecDestroy = exec_gone;
 	d->cuArrayDestroy = array_gone;

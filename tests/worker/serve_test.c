@@ -407,7 +407,203 @@ static const char *captures_end_before_graphs(struct session *s)
 	fake_objects++;
 	fake_log[0] = 0;
 	session_teardown(s);
-	EXPECT(fake_said("uncapture:2 graph- graph-")); /* the one captured into, and the program's */
+	EXPECT(fake_said("uncapture:2 graph-"));
+	return NULL;
+}
+
+/* --- a graph that a capture goes on into -------------------------------------------------------------------- */
+
+#define STREAM_ID(i) AG_ID(AG_K_STREAM, 1, i)
+#define GRAPH(i) AG_ID(AG_K_GRAPH, 1, i)
+#define NODE(i) AG_ID(AG_K_GRAPHNODE, 1, i)
+#define EXEC(i) AG_ID(AG_K_GRAPHEXEC, 1, i)
+enum { END, MINE, MINES_NODE, OTHER, OTHERS_NODE, NEW_GRAPH, NEW_NODE, NEW_EXEC, AN_EXEC, ONE };
+
+/* Messages that name one graph, or a node of it: MINE, MINES_NODE. */
+#define AT(op, field) offsetof(struct msg_##op, field)
+#define ROW(op, ...) { AG_OP_##op, sizeof(struct msg_##op), { __VA_ARGS__ }, END }
+#define ADD(op, graph) { AT(op, phGraphNode), NEW_NODE }, { AT(op, hGraph), graph }
+static const struct {
+	uint16_t op;
+	uint32_t size;
+	struct {
+		size_t at;
+		int what;
+	} v[4];
+	int tail;
+} naming[] = {
+	ROW(cuGraphAddEmptyNode, ADD(cuGraphAddEmptyNode, MINE)),
+	{ AG_OP_cuGraphAddEmptyNode,
+	  sizeof(struct msg_cuGraphAddEmptyNode),
+	  { ADD(cuGraphAddEmptyNode, OTHER), { AT(cuGraphAddEmptyNode, numDependencies), ONE } },
+	  MINES_NODE },
+	ROW(cuGraphAddChildGraphNode, ADD(cuGraphAddChildGraphNode, MINE),
+	    { AT(cuGraphAddChildGraphNode, childGraph), OTHER }),
+	ROW(cuGraphAddChildGraphNode, ADD(cuGraphAddChildGraphNode, OTHER),
+	    { AT(cuGraphAddChildGraphNode, childGraph), MINE }),
+	ROW(cuGraphClone, { AT(cuGraphClone, phGraphClone), NEW_GRAPH }, { AT(cuGraphClone, originalGraph), MINE }),
+	ROW(cuGraphNodeFindInClone, { AT(cuGraphNodeFindInClone, phNode), NEW_NODE },
+	    { AT(cuGraphNodeFindInClone, hOriginalNode), MINES_NODE },
+	    { AT(cuGraphNodeFindInClone, hClonedGraph), OTHER }),
+	ROW(cuGraphGetNodes, { AT(cuGraphGetNodes, hGraph), MINE }),
+	ROW(cuGraphNodeGetType, { AT(cuGraphNodeGetType, hNode), MINES_NODE }),
+	ROW(cuGraphAddDependencies_v2, { AT(cuGraphAddDependencies_v2, hGraph), MINE }),
+	ROW(cuGraphInstantiateWithFlags, { AT(cuGraphInstantiateWithFlags, phGraphExec), NEW_EXEC },
+	    { AT(cuGraphInstantiateWithFlags, hGraph), MINE }),
+	ROW(cuGraphExecUpdate_v2, { AT(cuGraphExecUpdate_v2, hGraphExec), AN_EXEC },
+	    { AT(cuGraphExecUpdate_v2, hGraph), MINE }),
+	ROW(cuGraphExecChildGraphNodeSetParams, { AT(cuGraphExecChildGraphNodeSetParams, hGraphExec), AN_EXEC },
+	    { AT(cuGraphExecChildGraphNodeSetParams, hNode), OTHERS_NODE },
+	    { AT(cuGraphExecChildGraphNodeSetParams, childGraph), MINE }),
+	ROW(graph_kernel_copy, { AT(graph_kernel_copy, to), MINES_NODE },
+	    { AT(graph_kernel_copy, from), OTHERS_NODE }),
+	ROW(graph_kernel_copy, { AT(graph_kernel_copy, to), OTHERS_NODE },
+	    { AT(graph_kernel_copy, from), MINES_NODE }),
+	ROW(cuGraphDestroyNode, { AT(cuGraphDestroyNode, hNode), MINES_NODE }),
+	ROW(cuGraphDestroy, { AT(cuGraphDestroy, hGraph), MINE }),
+};
+
+/* Graph `mine` has the handle 5 + mine, and its node of that number is the driver's 10 (5 + mine). */
+static uint64_t meant(int what, unsigned mine)
+{
+	switch (what) {
+	case MINE: return GRAPH(mine);
+	case MINES_NODE: return NODE(mine);
+	case OTHER: return GRAPH(2);
+	case OTHERS_NODE: return NODE(2);
+	case NEW_GRAPH: return GRAPH(9);
+	case NEW_NODE: return NODE(9);
+	case NEW_EXEC: return EXEC(9);
+	case AN_EXEC: return EXEC(0);
+	case ONE: return 1;
+	}
+	abort();
+}
+
+static CUresult name_it(struct session *s, size_t row, unsigned mine)
+{
+	uint32_t tail = naming[row].tail ? 8 : 0;
+	uint8_t *m = fake_msg(naming[row].op, naming[row].size, tail, true);
+
+	for (size_t i = 0; i < 4 && naming[row].v[i].what; i++) {
+		uint64_t v = meant(naming[row].v[i].what, mine);
+		memcpy(m + naming[row].v[i].at, &v, 8);
+	}
+	if (tail) {
+		uint64_t v = meant(naming[row].tail, mine);
+		memcpy(m + naming[row].size, &v, 8);
+	}
+	return fake_serve(s, m) ? s->shm->slot[0].status : 999;
+}
+
+static CUresult capture_into(struct session *s, unsigned stream, ag_id graph, ag_id dep)
+{
+	struct msg_capture_begin *b = fake_msg(AG_OP_capture_begin, sizeof *b, dep ? 8 : 0, true);
+	b->stream = STREAM_ID(stream);
+	b->graph = graph;
+	b->ndeps = dep != 0;
+	if (dep)
+		memcpy(b + 1, &dep, 8);
+	return fake_serve(s, b) ? s->shm->slot[0].status : 999;
+}
+
+static CUresult capture_out(struct session *s, unsigned stream)
+{
+	struct msg_capture_end *e = fake_msg(AG_OP_capture_end, sizeof *e, 0, true);
+	e->stream = STREAM_ID(stream);
+	return fake_serve(s, e) ? s->shm->slot[0].status : 999;
+}
+
+static void graphs_for_captures(struct session *s)
+{
+	for (unsigned i = 0; i < 3; i++, fake_objects++) {
+		struct msg_stream_create *c = fake_msg(AG_OP_stream_create, sizeof *c, 0, false);
+		c->stream = STREAM_ID(i);
+		c->flags = CU_STREAM_NON_BLOCKING;
+		fake_serve(s, c);
+		session_put(s, AG_K_GRAPH, GRAPH(i), (void *)(uintptr_t)(5 + i));
+		session_put(s, AG_K_GRAPHNODE, NODE(i), (void *)(uintptr_t)(10 * (5 + i)));
+	}
+	session_put(s, AG_K_GRAPHEXEC, EXEC(0), (void *)9);
+	fake_objects++;
+	fake_log[0] = 0;
+}
+
+/* What was said ends so. */
+static bool said_last(const char *want)
+{
+	size_t n = strlen(fake_log), w = strlen(want);
+	bool same = n >= w && !strcmp(fake_log + n - w, want) && !strstr(fake_log, "TWICE");
+
+	return same ? fake_log[0] = 0, true : fake_said(want);
+}
+
+/* No message reaches a graph that a capture goes on into, nor its nodes; others it reaches, and this one afterwards. */
+static const char *captured_graphs_are_untouchable(struct session *s)
+{
+	const size_t rows = sizeof naming / sizeof *naming;
+
+	graphs_for_captures(s);
+	EXPECT(capture_into(s, 0, GRAPH(0), 0) == 0 && said_last("into:2>5+0"));
+	for (size_t i = 0; i < rows; i++)
+		if (name_it(s, i, 0) != CUDA_ERROR_INVALID_HANDLE || !fake_said(""))
+			return permit_table[naming[i].op].name;
+	for (size_t i = 0; i < rows; i++) {
+		CUresult r = name_it(s, i, 1);
+		if (r == CUDA_ERROR_INVALID_HANDLE || r == 999)
+			return permit_table[naming[i].op].name;
+	}
+	EXPECT(fake_said("node-60 graph-"));
+	EXPECT(capture_out(s, 0) == 0 && fake_said("uncapture:2"));
+	for (size_t i = 0; i < rows; i++) {
+		CUresult r = name_it(s, i, 0);
+		if (r == CUDA_ERROR_INVALID_HANDLE || r == 999)
+			return permit_table[naming[i].op].name;
+	}
+	EXPECT(fake_said("node-50 graph-"));
+	return NULL;
+}
+
+/* Captures into several graphs at once, none twice; each graph is free when its own capture ends, however it does. */
+static const char *captures_into_several_graphs(struct session *s)
+{
+	graphs_for_captures(s);
+	EXPECT(capture_into(s, 0, GRAPH(0), NODE(0)) == 0 && said_last("into:2>5+50"));
+	EXPECT(capture_into(s, 1, GRAPH(0), 0) == CUDA_ERROR_INVALID_HANDLE);
+	EXPECT(capture_into(s, 1, GRAPH(1), NODE(0)) == CUDA_ERROR_INVALID_HANDLE && fake_said(""));
+	EXPECT(capture_into(s, 1, GRAPH(1), NODE(1)) == 0 && said_last("into:3>6+60"));
+	EXPECT(capture_into(s, 2, GRAPH(1), NODE(1)) == CUDA_ERROR_INVALID_HANDLE);
+	EXPECT(capture_out(s, 0) == 0 && session_has(s, AG_K_GRAPH, GRAPH(0)) &&
+	       session_has(s, AG_K_GRAPHNODE, NODE(0)));
+	EXPECT(!session_has(s, AG_K_GRAPH, GRAPH(1)) && !session_has(s, AG_K_GRAPHNODE, NODE(1)));
+	EXPECT(capture_into(s, 2, 0, 0) == 0 && session_has(s, AG_K_GRAPH, GRAPH(0)));
+	struct msg_stream_destroy *d = fake_msg(AG_OP_stream_destroy, sizeof *d, 0, false);
+	d->stream = STREAM_ID(1);
+	EXPECT(fake_serve(s, d) && session_has(s, AG_K_GRAPH, GRAPH(1)) && session_has(s, AG_K_GRAPHNODE, NODE(1)));
+	EXPECT(said_last(" uncapture:3"));
+	/* the session ends in the middle of one */
+	EXPECT(capture_into(s, 0, GRAPH(2), NODE(2)) == 0 && !session_has(s, AG_K_GRAPHNODE, NODE(2)));
+	fake_log[0] = 0;
+	session_teardown(s);
+	EXPECT(strstr(fake_log, "uncapture:2") < strstr(fake_log, "graph-"));
+	return NULL;
+}
+
+static CUresult no_nodes(CUgraph g, CUgraphNode *v, size_t *n)
+{
+	(void)g, (void)v, (void)n;
+	return CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+/* Whose nodes they are cannot be known: all may be the captured graph's. */
+static const char *captured_nodes_unknown(struct session *s)
+{
+	graphs_for_captures(s);
+	the_worker.driver.cuGraphGetNodes = no_nodes;
+	EXPECT(capture_into(s, 0, GRAPH(0), 0) == 0);
+	EXPECT(!session_has(s, AG_K_GRAPHNODE, NODE(0)) && !session_has(s, AG_K_GRAPHNODE, NODE(1)));
+	EXPECT(session_has(s, AG_K_GRAPH, GRAPH(1)));
+	EXPECT(capture_out(s, 0) == 0 && session_has(s, AG_K_GRAPHNODE, NODE(0)));
 	return NULL;
 }
 
@@ -536,6 +732,9 @@ int main(void)
 		{ "arrays_outlive_graphs", arrays_outlive_graphs },
 		{ "a_wait_cut_short", a_wait_cut_short },
 		{ "captures_end_before_graphs", captures_end_before_graphs },
+		{ "captured_graphs_are_untouchable", captured_graphs_are_untouchable },
+		{ "captures_into_several_graphs", captures_into_several_graphs },
+		{ "captured_nodes_unknown", captured_nodes_unknown },
 		{ "host_copies_are_of_host_memory", host_copies_are_of_host_memory },
 		{ "arrays_have_memory", arrays_have_memory },
 		{ "log_flood", log_flood },
