@@ -27,6 +27,7 @@ void graph_let_go(struct stream *st)
 	free(st->taken);
 	st->taken = NULL;
 	st->into = NULL;
+	st->origin = false;
 }
 
 static int by_address(const void *a, const void *b)
@@ -156,8 +157,10 @@ CUresult invoke_capture_begin(struct session *s, const struct msg_capture_begin 
 	if (!r)
 		graph_refresh(s);
 	quiet_streams_unlock(s);
-	if (!r && st->capturing)
+	if (!r && st->capturing) {
+		st->origin = true;
 		st->into = graph;
+	}
 	return r;
 }
 

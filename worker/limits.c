@@ -90,6 +90,17 @@ static uint64_t units(struct session *s, CUgraph g, int depth)
 
 uint64_t graph_units(struct session *s, CUgraph g) { return units(s, g, 0); }
 
+/* The graph of a capture has no id before the end. */
+static uint64_t units_captured(struct session *s, struct stream *st)
+{
+	CUstreamCaptureStatus status;
+	CUgraph graph = NULL;
+
+	if (s->d->cuStreamGetCaptureInfo_v3(st->real, &status, NULL, &graph, NULL, NULL, NULL))
+		return UINT64_MAX;
+	return status == CU_STREAM_CAPTURE_STATUS_ACTIVE && graph ? units(s, graph, 0) : 0;
+}
+
 static uint64_t count_anew(struct session *s)
 {
 	const struct table *graphs = &s->table[AG_K_GRAPH], *execs = &s->table[AG_K_GRAPHEXEC];
@@ -101,6 +112,10 @@ static uint64_t count_anew(struct session *s)
 	}
 	for (uint32_t i = 0; i < execs->n && n <= GRAPH_UNITS_MAX; i++)
 		n += execs->v[i].live ? (uintptr_t)execs->v[i].obj : 0;
+	for (struct stream *st = s->st.captures ? s->st.all : NULL; st && n <= GRAPH_UNITS_MAX; st = st->next) {
+		uint64_t each = st->origin && !st->into ? units_captured(s, st) : 0;
+		n = each > GRAPH_UNITS_MAX ? each : n + each;
+	}
 	return n;
 }
 

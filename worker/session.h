@@ -77,6 +77,7 @@ struct stream {
 	bool dirty;              /* blocking: has work that the legacy stream has not waited for */
 	uint64_t legacy_seen;    /* blocking: what it has waited for of the legacy stream */
 	unsigned loose;          /* operations that no mark stands behind (depth.c) */
+	bool origin;             /* its capture began here */
 	CUgraph into;            /* captures into this graph of the program's: untouchable ... */
 	struct taken *taken;     /* ... with its nodes, once listed (graph.c) */
 	uint32_t workspace;      /* cooperative launches: slot in the scratch granule, 0: none yet */

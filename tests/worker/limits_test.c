@@ -198,6 +198,43 @@ static const char *graphs(struct session *s)
 	return NULL;
 }
 
+static size_t captured_nodes;
+
+static CUresult capture_info(CUstream st, CUstreamCaptureStatus *status, cuuint64_t *id, CUgraph *graph,
+                             const CUgraphNode **deps, const CUgraphEdgeData **data, size_t *n)
+{
+	(void)st, (void)id, (void)deps, (void)data, (void)n;
+	*status = CU_STREAM_CAPTURE_STATUS_ACTIVE;
+	*graph = (CUgraph)captured_nodes;
+	return CUDA_SUCCESS;
+}
+
+/* What a capture has added counts before the graph has an id. */
+static const char *graphs_captured(struct session *s)
+{
+	const ag_id stream = AG_ID(AG_K_STREAM, 1, 0);
+
+	the_worker.driver.cuGraphGetNodes = graph_nodes;
+	the_worker.driver.cuGraphGetEdges_v2 = graph_edges;
+	the_worker.driver.cuStreamGetCaptureInfo_v3 = capture_info;
+	struct msg_stream_create *c = fake_msg(AG_OP_stream_create, sizeof *c, 0, false);
+	c->stream = stream;
+	EXPECT(fake_serve(s, c));
+	struct msg_capture_begin *b = fake_msg(AG_OP_capture_begin, sizeof *b, 0, true);
+	b->stream = stream;
+	EXPECT(status(s, b) == 0);
+	captured_nodes = GRAPH_UNITS_MAX / 2;
+	EXPECT(graph_room(s, GRAPH_UNITS_MAX) == 0 && graph_room(s, GRAPH_UNITS_MAX / 4) == 0);
+	EXPECT(graph_room(s, GRAPH_UNITS_MAX / 2 + 1) == CUDA_ERROR_OUT_OF_MEMORY);
+	captured_nodes = GRAPH_UNITS_MAX;
+	EXPECT(graph_room(s, GRAPH_UNITS_MAX / 2) == CUDA_ERROR_OUT_OF_MEMORY);
+	struct msg_capture_end *e = fake_msg(AG_OP_capture_end, sizeof *e, 0, true);
+	e->stream = stream;
+	EXPECT(status(s, e) == 0 && graph_room(s, GRAPH_UNITS_MAX) == 0);
+	fake_log[0] = 0;
+	return NULL;
+}
+
 static const char *grids(struct session *s)
 {
 	(void)s;
@@ -400,6 +437,7 @@ int main(void)
 		{ "streams", streams },
 		{ "events", events },
 		{ "graphs", graphs },
+		{ "graphs_captured", graphs_captured },
 		{ "grids", grids },
 		{ "helper_places", helper_places },
 		{ "log_of_many_sessions", log_of_many_sessions },
