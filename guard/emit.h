@@ -12,12 +12,16 @@ enum inv { INV_GL, INV_GA, INV_GH, INV_GSO, INV_GSM, INV_GSA, INV_GS, INV_GPO, I
 	INV_GK, INV_GSU, INV_GSG, INV_GPU, INV_GPG, INV_GG, INV_GB, INV_GBI, INV_GBU, INV_GBV, INV_GBC, INV_GNS,
 	INV_GCZ, INV_GTI, INV_GTA,
 	INV_GT, INV_GCR, INV_GCM, INV_GCB, INV_GCO, INV_GCI, INV_GCJ, INV_GCS, INV_GCU, INV_GCG, INV_GN,
-	INV_GY, INV_COUNT };
+	INV_GAM, INV_GMM, INV_GY, INV_COUNT };
 
 /* Entry-block registers, each with its line. */
 enum entry { EN_GW = 1, EN_GM = 2, EN_GD = 4, EN_POLL = 8, EN_GSB = 16, EN_GSN = 32, EN_GLB = 64, EN_GKB = 128,
 	EN_GT = 256,
 	EN_GWE = 512, EN_CLUSTER = 1024 };
+
+/* warp.c: which masks a kernel's joins of a warp's threads have: there are no joins, all are -1, or each is of the
+ * threads that come together. */
+enum warp_masks { WARP_NONE, WARP_ALL, WARP_HERE };
 
 /* What a memory operand addresses. */
 enum where { AT_PLAIN, AT_GLOBAL, AT_SHARED, AT_LOCAL, AT_CONST, AT_GENERIC, AT_CLUSTER };
@@ -85,6 +89,7 @@ struct rw_out {
 	struct access *acc; uint32_t nacc, cap_acc, next_acc;
 	struct group *groups; uint32_t ngroups, cap_groups;
 	uint32_t *version; uint32_t next_version;
+	enum warp_masks warp;
 	/* strip.c */
 	bool at_once;                           /* note violations without a branch: few registers, more time */
 	bool quiet;                             /* no comparisons here: they were made before */
@@ -134,6 +139,12 @@ void rw_report_note(struct rw_out *o, const struct pending *p);
 void rw_report_flush(struct rw_out *o);
 void rw_report_die(struct rw_out *o, const struct ptx_inst *in);
 void rw_report_exit(struct rw_out *o);
+
+/* warp.c */
+bool rw_joins_warp(const struct ptx_inst *in);
+enum warp_masks rw_warp_masks(const struct rw_kernel *k);
+struct rname rw_warp_here(struct rw_out *o);            /* a mask of the threads that are here; not in WARP_ALL */
+void rw_warp_mask(struct rw_out *o, const struct ptx_inst *in, char text[24]);  /* in place of its last operand */
 
 /* poll.c */
 void rw_poll(struct rw_out *o);

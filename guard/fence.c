@@ -35,10 +35,6 @@ static enum where where_of(struct rw_out *o, const struct ptx_inst *in, unsigned
 
 	*w = rw_access_bytes(o->rw, in);
 	if (in->op == PTX_OP_cp) {
-		if (rw_has(in, PTX_MOD_mbarrier)) {
-			*w = 8;
-			return AT_SHARED;
-		}
 		*w = (uint32_t)in->ops[2].u.imm;        /* print.c has checked it */
 		return op == 0 ? AT_SHARED : AT_GLOBAL;
 	}

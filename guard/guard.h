@@ -103,8 +103,11 @@
  *   nanosleep: min.u32 %gns_n, any, 1000000;   nanosleep.u32 %gns_n;         (or a literal up to that)
  *   cp.async of z bytes:  cp.async.ca|cg.shared.global [%gs<W>_i+imm], [%ga<W>_j+imm], z;   both as accesses of z
  *              bytes; a fourth operand is a literal up to z, or  min.u32 %gcz_n, any, z;
- *   mbarrier.* and cp.async.mbarrier.arrive: their address is a shared access of 8 bytes; ldmatrix, stmatrix: one of 16
- *              bytes; state space .shared, suffixes in the order of the PTX grammar.
+ *   ldmatrix, stmatrix: their address is a shared access of 16 bytes; state space .shared, suffixes in the order of the
+ *              PTX grammar.  There is no mbarrier: misuse, which nothing here could prevent, ends the context.
+ *   shfl, vote, match, redux, elect, bar.warp.sync: either every such mask in the kernel is the literal -1, or none is.
+ *              Then each is a register of these, and the instruction is not predicated (warp.c):
+ *     activemask.b32 %gam_n;   match.any.sync.b32 %gmm_n, any, %gam_i;
  *   wmma.load, wmma.store (wmma.mma is plain): R lines of C elements of z bytes, from shape, fragment and layout (a: m
  *              x k, b: k x n, c and d: m x n; row: R is the first of the two; col: R is the second).  All registers of
  *              one such instruction have its number n, and nothing else uses them; z is 1, 2, 4 or 8, A = 16 / z, M =
@@ -158,7 +161,7 @@
  *     @%gq ld.volatile.global.u32 %gf, [%gkill];   setp.ne.and.u32 %gq, %gf, 0, %gq;   @%gq bra $Lkill;
  * The one exception are strips: a loop of one block with a counter that only these lines write, K <= 256, K times the
  * lines from the label to the second but last at most 16384. No other branch names the label; inside stand no branch,
- * label, call, nanosleep or mbarrier, nor another min.u32 %gn_*:
+ * label, call or nanosleep, nor another min.u32 %gn_*:
  *     min.u32 %gn_n, any, K;
  *     $L5:
  *     (body)
@@ -207,7 +210,7 @@
 #include "ptx.h"
 
 #define GUARD_BODY_MARK "// agileos: body\n"
-#define GUARD_VERSION 2u            /* of the guarded form; part of the cache key */
+#define GUARD_VERSION 3u            /* of the guarded form; part of the cache key */
 
 /* A gate that client code may call; becomes gate_<name>. The client's text holds `.extern .func (ret) name (params)`,
  * or a *definition* of that name (the fallback that runs where no service exists: adapters/<name>/<name>.cuh): either

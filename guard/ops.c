@@ -180,7 +180,6 @@ static bool is_written(const struct ptx_inst *in, const struct rw_opinfo *info, 
 	switch (info->cls) {
 	case RW_C_BAR: return rw_has(in, PTX_MOD_red);
 	case RW_C_CPASYNC: return false;
-	case RW_C_MBAR: return in->ops[0].kind != PTX_O_ADDR;
 	case RW_C_WMMA: return !rw_has(in, PTX_MOD_store);
 	case RW_C_PSEUDO: return in->op == RW_OP_CALL;
 	default: return info->roles[0] == 'd';
@@ -221,8 +220,6 @@ uint32_t rw_access_bytes(struct rw *rw, const struct ptx_inst *in)
 
 	if (in->op == PTX_OP_cp || in->op == PTX_OP_wmma)
 		return 0;
-	if (in->op == PTX_OP_mbarrier)
-		return 8;
 	if (in->op == PTX_OP_ldmatrix || in->op == PTX_OP_stmatrix)
 		return 16;
 	bytes *= in->vec ? in->vec : 1;

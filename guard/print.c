@@ -35,6 +35,7 @@ static const struct { const char *name, *type; bool widths;
 	[INV_GCS] = { "gcs", "b32", true },   [INV_GCU] = { "gcu", "b64", true },
 	[INV_GCG] = { "gcg", "b64", true },
 	[INV_GN] = { "gn_", "b32", false },
+	[INV_GAM] = { "gam_", "b32", false }, [INV_GMM] = { "gmm_", "b32", false },
 };
 
 /* --- text --- */
@@ -482,7 +483,7 @@ static void call_out(struct rw_out *o, const struct ptx_inst *in)
 
 static void check_cp_async(struct rw_out *o, struct ptx_inst *in)
 {
-	bool copy = in->nops > 0 && in->ops[0].kind == PTX_O_ADDR && !rw_has(in, PTX_MOD_mbarrier);
+	bool copy = in->nops > 0 && in->ops[0].kind == PTX_O_ADDR;
 
 	if (!rw_has(in, PTX_MOD_async))
 		rw_refuse(o->rw, in->line, "opcode 'cp' is not supported in this form");
@@ -579,11 +580,7 @@ static void prepare(struct rw_out *o, struct ptx_inst *in)
 		strip_hints(in, in->nops == 5 ? 4 : 3);
 		check_cp_async(o, in);
 		break;
-	case RW_C_MBAR: case RW_C_LDMATRIX:
-		strip_hints(in, 255);
-		if (rw_has(in, PTX_MOD_try_wait) && in->nops == 4)
-			in->nops = 3;                   /* how long to wait: up to 4 s without a poll */
-		break;
+	case RW_C_LDMATRIX: strip_hints(in, 255); break;
 	default: break;
 	}
 }
@@ -644,6 +641,24 @@ static void texture(struct rw_out *o, const struct ptx_inst *in)
 		put_operand(&t, &in->ops[i]);
 	}
 	rw_line(o, "%s;", buf);
+}
+
+static void join(struct rw_out *o, const struct ptx_inst *in)
+{
+	char mask[24], buf[480];
+	struct text t = { buf, sizeof(buf), 0, o, in->line };
+
+	if (!in->nops || (in->op == PTX_OP_bar && in->nops != 1))
+		rw_refuse(o->rw, in->line, "opcode '%s' has an unexpected number of operands", ptx_op_name(in->op));
+	rw_warp_mask(o, in, mask);
+	put_pred(&t, in);
+	put_name(&t, in);
+	put(&t, " ");
+	for (unsigned i = 0; i + 1 < in->nops; i++) {
+		put_operand(&t, &in->ops[i]);
+		put(&t, ", ");
+	}
+	rw_line(o, "%s%s;", buf, mask);
 }
 
 static void map_address(struct rw_out *o, const struct ptx_inst *in)
@@ -729,6 +744,10 @@ void rw_print_inst(struct rw_out *o, uint32_t i)
 	}
 	if (in->op == PTX_OP_mov && in->nops == 2 && in->ops[1].kind == PTX_O_VEC) {
 		general(o, i, pack_literals(o, in));
+		return;
+	}
+	if (o->rw->opt->fence && rw_joins_warp(in)) {
+		join(o, in);
 		return;
 	}
 	switch (rw_op(in->op)->cls) {
@@ -941,6 +960,7 @@ void rw_print_kernel(struct rw *rw, struct rw_kernel *k)
 	o->version = rw_alloc(rw, (k->nregs + 1) * sizeof(uint32_t));
 	rw->body.len = 0;
 	o->entry |= k->peers ? EN_CLUSTER | EN_GSB : 0;
+	o->warp = rw_warp_masks(k);
 	print_body(o);
 	if (o->record) {
 		rw_rn(o, o->rec_line);

@@ -456,7 +456,7 @@ static void one(struct move *m, struct ptx_inst *in)
 	case RW_C_DROP:
 		return;
 	case RW_C_LD: case RW_C_ST: case RW_C_ATOM: case RW_C_RED:
-	case RW_C_CPASYNC: case RW_C_MBAR: case RW_C_LDMATRIX: case RW_C_WMMA:
+	case RW_C_CPASYNC: case RW_C_LDMATRIX: case RW_C_WMMA:
 		do_access(m, in);
 		return;
 	default:

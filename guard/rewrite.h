@@ -161,7 +161,6 @@ enum rw_opclass {
 	RW_C_CVTA,
 	RW_C_DROP,
 	RW_C_CPASYNC,
-	RW_C_MBAR,
 	RW_C_LDMATRIX,
 	RW_C_TEX,
 	RW_C_WMMA,

@@ -85,11 +85,14 @@ static bool fits_in_strip(const struct rw_out *o, const struct ptx_inst *in)
 	cls = rw_op(in->op)->cls;
 	if (cls == RW_C_BAR && rw_has(in, PTX_MOD_cluster))
 		return false;
+	/* needs all of a warp's threads in one copy, and where masks are -1 they cannot agree on one (warp.c) */
+	if (o->rw->opt->report && o->warp == WARP_ALL && (cls == RW_C_BAR || cls == RW_C_WMMA || in->op == PTX_OP_mma))
+		return false;
 	/* matrices in memory: their addresses cannot be foreseen yet */
 	if (o->rw->opt->report && (joins_threads(in) || (cls == RW_C_WMMA && !rw_has(in, PTX_MOD_mma))))
 		return false;
 	switch (cls) {
-	case RW_C_BRA: case RW_C_BRX: case RW_C_CALL: case RW_C_RET: case RW_C_TRAP: case RW_C_SLEEP: case RW_C_MBAR:
+	case RW_C_BRA: case RW_C_BRX: case RW_C_CALL: case RW_C_RET: case RW_C_TRAP: case RW_C_SLEEP:
 		return false;
 	default:
 		return true;
@@ -437,9 +440,11 @@ static void slow_loop(struct loop *l, uint32_t slow, uint32_t end)
 /* Threads that are together choose the same copy: one with a barrier or a matrix in it needs them all. */
 static void together(struct loop *l)
 {
-	struct rname mask = rw_temp(l->o, RW_R);
+	struct rname mask;
 
-	rw_line(l->o, "activemask.b32 %s;", mask.s);
+	if (l->o->warp == WARP_ALL) /* each its own: there is nothing in the loop that needs them all */
+		return;
+	mask = rw_warp_here(l->o);
 	rw_line(l->o, "vote.sync.all.pred %s, %s, %s;", l->ok.s, l->ok.s, mask.s);
 }
 

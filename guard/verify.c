@@ -159,6 +159,7 @@ static void forget_kernel(struct verifier *v)
 	v->naps = 0;
 	v->began = v->polled = v->ended = v->killed = false;
 	v->peers = v->peers_ready = v->cluster_used = v->waited = v->bare_ret = false;
+	v->joins_all = v->joins_here = false;
 	v->counted = v->was_counted = 0;
 	v->strip.open = false;
 }

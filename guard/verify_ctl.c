@@ -389,7 +389,7 @@ static bool instruction(struct verifier *v, struct vword op)
 	if (defines(s, "n") && vword_is(s->op, "add.s32"))
 		return strip_end(v);
 	/* a counter set again would count for ever */
-	if (defines(s, "n") || vword_is(s->base, "nanosleep") || vword_is(s->base, "mbarrier"))
+	if (defines(s, "n") || vword_is(s->base, "nanosleep"))
 		v->strip.open = false;
 	if (defines(s, NULL) && !vword_is(s->base, "nanosleep") && !vword_is(s->base, "bar") &&
 		!vword_is(s->base, "barrier")) {
@@ -439,6 +439,8 @@ bool end_kernel(struct verifier *v)
 		return refuse(v, "the kernel falls off its end");
 	if (!cluster_end(v))
 		return false;
+	if (v->joins_all && v->joins_here)
+		return refuse(v, "threads of a warp are joined both by -1 and by other masks");
 	for (uint32_t i = 0; i < v->nlabels; i++)
 		if (v->labels[i].line && v->labels[i].block == UINT32_MAX) {
 			v->lex.line = v->labels[i].line;

@@ -184,7 +184,7 @@ static bool matches_form(struct verifier *v, const struct form_row *f, const str
 {
 	struct vstmt *s = &v->s;
 	const char *p = f->operands;
-	if (!vword_is(s->op, f->op) || s->nops < 2 || (form_flag(f, 'X') && !v->wide))
+	if (!vword_is(s->op, f->op) || s->nops < 1u + (*p != 0) || (form_flag(f, 'X') && !v->wide))
 		return false;
 	*made = (struct vfact){ .foot = UINT32_MAX };
 	for (uint32_t i = 1; i < s->nops; i++) {

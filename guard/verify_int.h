@@ -163,6 +163,7 @@ struct verifier {
 	bool killed;                    /* past $Lkill */
 	bool peers, peers_ready;        /* the shared object is ag_peer_N; its entry lines were read */
 	bool cluster_used, waited;      /* barriers of the cluster; the last statement was a wait */
+	bool joins_all, joins_here;     /* threads of a warp are joined by -1; by masks of those that are together */
 	bool bare_ret;                  /* a ret not directly after one, or of a kernel with peers */
 	uint32_t counted, was_counted;  /* 1 + register of the strip counter that this, the last statement set */
 	/* The strip being read: a loop of one block; open until anything but plain statements comes. */

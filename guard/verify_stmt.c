@@ -431,6 +431,21 @@ bool fragment_operand(struct verifier *v, const struct vop *o, bool defines)
 	return true;
 }
 
+/* Threads that are joined by a mask: by -1 in all of a kernel, or else by masks of threads that come together. A mask
+ * that leaves its own thread out, that its threads do not share, or that names threads which join by another mask
+ * elsewhere is an illegal instruction to the hardware, and the context's end. */
+static bool warp_mask(struct verifier *v, const struct vop *o)
+{
+	if (o->kind == VO_IMM && !o->neg && o->imm == UINT64_MAX) {
+		v->joins_all = true;
+		return true;
+	}
+	if (o->kind != VO_REG || o->neg || !class_is(&o->item, "am|mm") || v->s.pred)
+		return refuse(v, "not a mask of threads that are together");
+	v->joins_here = true;
+	return use(v, &o->item);
+}
+
 #define DEFS "dDzZxHpPjJvV"   /* letters of definitions */
 
 /* [%gt_0, {coordinates}], or [%gt_0] where there are none. */
@@ -459,6 +474,7 @@ static bool source_operand(struct verifier *v, char letter, const struct vop *o,
 	case 'b': return clamped(v, o, "barrier number", "bi", 0, 15, 1);
 	case 'c': return clamped(v, o, "barrier thread count", "bc", 32, 1024, 32);
 	case 'n': return nap(v, o);
+	case 'w': return warp_mask(v, o);
 	case 'm': return memory_operand(v, o, f, f->t / 8 * f->vec);
 	case 'M': return memory_operand(v, o, f, 16);
 	case 'U': return fragment_operand(v, o, false);

@@ -1,5 +1,5 @@
-/* recover.cu - a device reset after a fault gives the process a fresh start.  No end-to-end program: NVIDIA's runtime does
- * not promise that (an H200 answered cudaErrorDevicesUnavailable to what came after the reset). */
+/* recover.cu - a device reset after a fault gives the process a fresh start.  No end-to-end program: NVIDIA's runtime
+ * does not promise that (an H200 answered cudaErrorDevicesUnavailable to what came after the reset). */
 #include "tests/e2e/check.h"
 
 __device__ int counter = 5;

@@ -162,7 +162,6 @@ static const struct run runs[] = {
 	{ "cluster", "ring", "f 5", { 4, 2, 1 }, { 64, 1, 1 }, 512, false },
 	{ "cluster", "uneven", "i 2", { 4, 1, 1 }, { 64, 1, 1 }, 0, false },
 	{ "cluster", "barrier_only", "i 6", { 8, 1, 1 }, { 64, 1, 1 }, 0, false },
-	{ "async", "mbar", "i", { 1, 1, 1 }, { 64, 1, 1 }, 0, false },
 };
 
 struct bufs { uint8_t *at[8]; unsigned n; };
