@@ -90,8 +90,10 @@ void rw_warp_mask(struct rw_out *o, const struct ptx_inst *in, char text[24])
 		return;
 	}
 	if (in->has_pred)
-		rw_refuse(o->rw, in->line, "opcode '%s' is not supported under a predicate, in a kernel with masks other "
-			"than -1", ptx_op_name(in->op));
+		rw_refuse(o->rw, in->line,
+			  "opcode '%s' is not supported under a predicate, in a kernel with masks other "
+			  "than -1",
+			  ptx_op_name(in->op));
 	here = rw_warp_here(o);
 	snprintf(text, 24, "%s", here.s);
 	if (mask->kind == PTX_O_IMM)
