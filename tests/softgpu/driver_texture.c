@@ -233,6 +233,25 @@ static void linear(void)
 	EXPECT(out[0][0].f == 1.5f); /* halfway between the last and the first */
 }
 
+/* What an H200 answers in one dimension, with 0 around it: half of what the row alone would give. */
+static void linear_border(void)
+{
+	start();
+	float data[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+	CUDA_ARRAY_DESCRIPTOR d = { .Width = 8, .Format = CU_AD_FORMAT_FLOAT, .NumChannels = 1 };
+	CUDA_TEXTURE_DESC how = { .addressMode = { 3, 3, 3 }, .filterMode = CU_TR_FILTER_MODE_LINEAR };
+	CUDA_RESOURCE_DESC r = { .resType = CU_RESOURCE_TYPE_ARRAY };
+	CUtexObject t;
+	OK(cuArrayCreate(&r.res.array.hArray, &d));
+	OK(cuMemcpyHtoA(r.res.array.hArray, 0, data, sizeof data));
+	OK(cuTexObjectCreate(&t, &r, &how, NULL));
+	FETCHES("f1", t, XY(-0.5f, 0), XY(0, 0), XY(0.25f, 0), XY(0.5f, 0), XY(7.5f, 0), XY(7.75f, 0), XY(8, 0),
+		XY(9, 0));
+	static const float want[] = { 0, 0.25f, 0.375f, 0.5f, 4, 3, 2, 0 };
+	for (unsigned i = 0; i < 8; i++)
+		EXPECT(out[i][0].f == want[i]);
+}
+
 static void integers(void)
 {
 	start();
@@ -326,7 +345,8 @@ static void surfaces(void)
 
 static const struct test_case cases[] = {
 	{ "array_copies", array_copies }, { "volume", volume }, { "objects", objects },
-	{ "nearest", nearest }, { "linear", linear }, { "integers", integers }, { "linear_memory", linear_memory },
+	{ "nearest", nearest }, { "linear", linear }, { "linear_border", linear_border }, { "integers", integers },
+	{ "linear_memory", linear_memory },
 	{ "layers_cubes_volumes", layers_cubes_volumes }, { "surfaces", surfaces },
 };
 

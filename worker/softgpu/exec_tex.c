@@ -161,6 +161,11 @@ static void filter(struct warp *w, const struct op *o, uint32_t lane, const stru
 		for (unsigned c = 0; c < 4; c++)
 			sum.f[c] += g * one.f[c];
 	}
+	/* One dimension is two to the hardware, at a height of 0: between the row and what lies above it, which counts
+	 * where the second mode is border (as an H200 answers). */
+	if (((const struct tex_op *)o->ext)->geometry == G_1D && t->address[1] == CU_TR_ADDRESS_MODE_BORDER)
+		for (unsigned c = 0; c < 4; c++)
+			sum.f[c] = (sum.f[c] + t->border[c]) / 2;
 	for (unsigned c = 0; c < 4; c++)
 		sum.u[c] = f32_bits(sum.f[c]);
 	*out = sum;
