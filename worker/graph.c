@@ -19,7 +19,7 @@
  * listed once per capture, when one is first asked about.  The stream owns the list. */
 struct taken {
 	size_t n;
-	CUgraphNode node[]; /* in the order of their addresses */
+	CUgraphNode node[];
 };
 
 void graph_let_go(struct stream *st)
@@ -51,8 +51,24 @@ static struct taken *list_nodes(struct session *s, CUgraph graph)
 		free(t);
 		return NULL;
 	}
-	qsort(t->node, t->n, sizeof t->node[0], by_address);
 	return t;
+}
+
+/* The driver is not trusted to look whose nodes it is given. */
+static bool holds_all(struct session *s, CUgraph graph, const CUgraphNode *node, uint32_t n)
+{
+	struct taken *t = n ? list_nodes(s, graph) : NULL;
+	uint32_t found = 0;
+
+	for (uint32_t i = 0; t && i < n; i++)
+		for (size_t k = 0; k < t->n; k++) {
+			if (t->node[k] == node[i]) {
+				found++;
+				break;
+			}
+		}
+	free(t);
+	return found == n;
 }
 
 bool graph_taken(struct session *s, enum ag_kind kind, const void *real)
@@ -65,8 +81,12 @@ bool graph_taken(struct session *s, enum ag_kind kind, const void *real)
 				return true;
 			continue;
 		}
-		if (!st->taken && !(st->taken = list_nodes(s, st->into)))
-			return true; /* it may be one of them */
+		if (!st->taken) {
+			st->taken = list_nodes(s, st->into);
+			if (!st->taken)
+				return true; /* it may be one of them */
+			qsort(st->taken->node, st->taken->n, sizeof st->taken->node[0], by_address);
+		}
 		if (bsearch(&real, st->taken->node, st->taken->n, sizeof st->taken->node[0], by_address))
 			return true;
 	}
@@ -144,10 +164,12 @@ CUresult invoke_capture_begin(struct session *s, const struct msg_capture_begin 
 
 	for (uint32_t i = 0; i < m->ndeps; i++)
 		deps[i] = session_get(s, AG_K_GRAPHNODE, ids[i]);
+	CUgraph graph = m->graph ? session_get(s, AG_K_GRAPH, m->graph) : NULL;
+	if (graph && !holds_all(s, graph, deps, m->ndeps))
+		return CUDA_ERROR_INVALID_VALUE;
 	r = stream_note_work(s, st);
 	if (r)
 		return r;
-	CUgraph graph = m->graph ? session_get(s, AG_K_GRAPH, m->graph) : NULL;
 	quiet_streams_lock(s);
 	if (graph)
 		r = s->d->cuStreamBeginCaptureToGraph(st->real, graph, m->ndeps ? deps : NULL, NULL, m->ndeps,

@@ -568,6 +568,7 @@ static const char *captured_graphs_are_untouchable(struct session *s)
 static const char *captures_into_several_graphs(struct session *s)
 {
 	graphs_for_captures(s);
+	EXPECT(capture_into(s, 0, GRAPH(0), NODE(1)) == CUDA_ERROR_INVALID_VALUE && fake_said("")); /* another's node */
 	EXPECT(capture_into(s, 0, GRAPH(0), NODE(0)) == 0 && said_last("into:2>5+50"));
 	EXPECT(capture_into(s, 1, GRAPH(0), 0) == CUDA_ERROR_INVALID_HANDLE);
 	EXPECT(capture_into(s, 1, GRAPH(1), NODE(0)) == CUDA_ERROR_INVALID_HANDLE && fake_said(""));
