@@ -66,14 +66,8 @@ const struct ptx_inst *rw_loop_inst(const struct loop *l, uint32_t i)
 /* Threads of a warp must come to it by the same copy of the loop, even if they are not together when it is chosen. */
 static bool joins_threads(const struct ptx_inst *in)
 {
-	switch (in->op) {
-	case PTX_OP_shfl: case PTX_OP_vote: case PTX_OP_match: case PTX_OP_redux: case PTX_OP_elect:
-	case PTX_OP_activemask:
-		return true;
-	case PTX_OP_barrier: return !rw_has(in, PTX_MOD_aligned);
-	case PTX_OP_bar: return rw_has(in, PTX_MOD_warp);
-	default: return false;
-	}
+	return rw_joins_warp(in) || in->op == PTX_OP_activemask ||
+		(in->op == PTX_OP_barrier && !rw_has(in, PTX_MOD_aligned));
 }
 
 static bool fits_in_strip(const struct rw_out *o, const struct ptx_inst *in)
