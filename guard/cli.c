@@ -1,7 +1,8 @@
 /* cli.c - `agileos guard`: the rewriter and the verifier as a command, in this process, for people who trust their
  * input.
- *   agileos guard IN.ptx [MORE.ptx] -o OUT.ptx [--wide] [--no-report] [--no-poll] [--gate NAME:RET(PARAMS)]...
- *   [--compose] [--dump STAGE] agileos guard --verify [--wide] [--gate ...] OUT.ptx
+ *   agileos guard IN.ptx [MORE.ptx] -o OUT.ptx [--wide] [--no-report] [--no-poll] [--no-scrub]
+ *   [--gate NAME:RET(PARAMS)]... [--compose] [--dump STAGE]
+ *   agileos guard --verify [--wide] [--no-scrub] [--gate ...] OUT.ptx
  * STAGE: what a pass made, on standard output: parse link place inline prune relocate define space print.
  * RET and PARAMS: b32 b64 f32 f64, void for no result.  Exit: 0 accepted, 3 refused (`file:line: reason` on stderr), 1
  * usage or input/output. */
@@ -28,8 +29,8 @@ struct cli {
 static int usage(void)
 {
 	fprintf(stderr, "usage: agileos guard IN.ptx [MORE.ptx] -o OUT.ptx [--wide] [--no-report] "
-		"[--no-poll] [--gate NAME:RET(PARAMS)] [--compose] [--dump STAGE]\n"
-		"       agileos guard --verify [--wide] [--gate ...] OUT.ptx\n");
+		"[--no-poll] [--no-scrub] [--gate NAME:RET(PARAMS)] [--compose] [--dump STAGE]\n"
+		"       agileos guard --verify [--wide] [--no-scrub] [--gate ...] OUT.ptx\n");
 	return 1;
 }
 
@@ -95,7 +96,7 @@ static bool gate_spec(char *s, struct guard_gate *g)
 
 static int parse_args(struct cli *c, int argc, char **argv)
 {
-	c->opt = (struct guard_options){ .report = true, .fence = true, .poll = true, .target_sm = 90,
+	c->opt = (struct guard_options){ .report = true, .fence = true, .poll = true, .scrub = true, .target_sm = 90,
 		.gates = c->gate };
 	for (int i = 1; i < argc; i++) {
 		const char *a = argv[i];
@@ -115,6 +116,8 @@ static int parse_args(struct cli *c, int argc, char **argv)
 			c->opt.report = false;
 		else if (!strcmp(a, "--no-poll"))
 			c->opt.poll = false;
+		else if (!strcmp(a, "--no-scrub"))
+			c->opt.scrub = false;
 		else if (!strcmp(a, "--verify"))
 			c->verify = true;
 		else if (!strcmp(a, "--compose"))
@@ -142,7 +145,7 @@ static int judge(const struct cli *c, const char *label, const char *text, size_
 		for (uint32_t k = 0; k < g->nparams; k++)
 			gates[i].param_bytes[k] = (uint8_t)ptx_type_bytes(g->params[k]);
 	}
-	int rc = verify(text, len, c->opt.wide, gates, c->opt.ngates, &v);
+	int rc = verify(text, len, c->opt.wide, c->opt.scrub, gates, c->opt.ngates, &v);
 	if (rc)
 		fprintf(stderr, "%s:%u: %s\n", label, v.line, v.reason);
 	verify_free(&v);

@@ -17,7 +17,8 @@ enum inv { INV_GL, INV_GA, INV_GH, INV_GSO, INV_GSM, INV_GSA, INV_GS, INV_GPO, I
 /* Entry-block registers, each with its line. */
 enum entry { EN_GW = 1, EN_GM = 2, EN_GD = 4, EN_POLL = 8, EN_GSB = 16, EN_GSN = 32, EN_GLB = 64, EN_GKB = 128,
 	EN_GT = 256,
-	EN_GWE = 512, EN_CLUSTER = 1024 };
+	EN_GWE = 512, EN_CLUSTER = 1024, EN_ZERO = 2048, EN_ZERO_SHARED = 4096, EN_ZERO_LOCAL = 8192,
+	EN_ZERO_LOOP = 16384 };
 
 /* warp.c: which masks a kernel's joins of a warp's threads have: there are no joins, all are -1, or each is of the
  * threads that come together. */
@@ -145,6 +146,10 @@ bool rw_joins_warp(const struct ptx_inst *in);
 enum warp_masks rw_warp_masks(const struct rw_kernel *k);
 struct rname rw_warp_here(struct rw_out *o);            /* a mask of the threads that are here; not in WARP_ALL */
 void rw_warp_mask(struct rw_out *o, const struct ptx_inst *in, char text[24]);  /* in place of its last operand */
+
+/* scrub.c: which registers the entry needs; its lines, after %gsn */
+void rw_scrub_plan(struct rw_out *o);
+void rw_scrub_entry(struct rw_out *o, struct rw_buf *b);
 
 /* poll.c */
 void rw_poll(struct rw_out *o);

@@ -210,7 +210,7 @@
 #include "ptx.h"
 
 #define GUARD_BODY_MARK "// agileos: body\n"
-#define GUARD_VERSION 3u            /* of the guarded form; part of the cache key */
+#define GUARD_VERSION 5u            /* of the guarded form; part of the cache key */
 
 /* A gate that client code may call; becomes gate_<name>. The client's text holds `.extern .func (ret) name (params)`,
  * or a *definition* of that name (the fallback that runs where no service exists: adapters/<name>/<name>.cuh): either
@@ -228,6 +228,9 @@ struct guard_options {
 	/* default true; false only for the loud unguarded mode: everything but fences and verification */
 	bool fence;
 	bool poll;                  /* default true */
+	/* default true: shared and local memory are cleared before the client's code; where all kernels are of one
+	 * owner, false does */
+	bool scrub;
 	int target_sm;              /* 90 */
 	const struct guard_gate *gates;
 	uint32_t ngates;

@@ -866,7 +866,9 @@ static void print_registers(struct rw_out *o)
 		{ EN_GLB, "b32", "%glb" }, { EN_GKB, "b32", "%gkb" }, { EN_GT, "b64", "%gtb" }, { EN_GT, "b32",
 		"%gtc" },
 		{ EN_GT, "b32", "%gtl" }, { EN_GWE, "b32", "%gwe" }, { EN_CLUSTER, "b32", "%gcf" },
-		{ EN_CLUSTER, "pred", "%gcq" },
+		{ EN_CLUSTER, "pred", "%gcq" }, { EN_ZERO, "b32", "%gzz" }, { EN_ZERO_LOOP, "b32", "%gza" },
+		{ EN_ZERO_LOOP, "b32", "%gzo" }, { EN_ZERO_SHARED, "b32", "%gzs" }, { EN_ZERO_SHARED, "b32", "%gzt" },
+		{ EN_ZERO_LOOP, "pred", "%gzq" },
 	};
 
 	for (unsigned c = 0; c < RW_NCLASS; c++)
@@ -941,6 +943,7 @@ static void print_entry(struct rw_out *o)
 		head(o, "\tmov.u32 %%glb, %s;\n", k->local.var.name);
 	if (o->entry & EN_GKB)
 		head(o, "\tmov.u32 %%gkb, ag_const;\n");
+	rw_scrub_entry(o, &o->rw->text);
 	rw_cluster_entry(o, &o->rw->text);
 	if (o->record) {
 		head(o, "\tmov.u32 %s, 0;\n", rw_rn(o, o->rec_line).s);
@@ -966,6 +969,7 @@ void rw_print_kernel(struct rw *rw, struct rw_kernel *k)
 		rw_rn(o, o->rec_line);
 		rw_rn(o, o->rec_addr);
 	}
+	rw_scrub_plan(o);
 	k->min_dyn = k->dyn.used ? o->min_dyn : 0;
 	if (k->dyn.used && !k->smem.used && k->min_dyn < 32)
 		k->min_dyn = 32;

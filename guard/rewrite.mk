@@ -2,7 +2,7 @@
 # calls.
 
 REWRITE_SRC := $(addprefix guard/,align.c callee.c cluster.c compose.c define.c dump.c fence.c foresee.c guard.c \
-	inline.c link.c matrix.c ops.c poll.c print.c prune.c relocate.c report.c result.c space.c \
+	inline.c link.c matrix.c ops.c poll.c print.c prune.c relocate.c report.c result.c scrub.c space.c \
 	strip.c texture.c warp.c)
 REWRITE_OBJ := $(call objs,$(REWRITE_SRC))
 REWRITE_ASAN_OBJ := $(call asan_objs,$(REWRITE_SRC))

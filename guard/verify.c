@@ -1,6 +1,6 @@
 /* verify.c - the judge: reads guarded PTX line by line and refuses whatever is not known to be harmless.  This file:
  * the module and the heads of kernels; verify_ctl.c: statements and control flow; verify_stmt.c: operands and opcodes;
- * verify_form.c: fences.
+ * verify_form.c: fences; verify_scrub.c: what is cleared first.
  *
  * It relies on its own files, on allow.def (what is accepted, as data), and on PTX's meaning.  The rewriter is not
  * trusted: a text made by hand that is accepted here must be as safe as one that it made.
@@ -160,6 +160,7 @@ static void forget_kernel(struct verifier *v)
 	v->began = v->polled = v->ended = v->killed = false;
 	v->peers = v->peers_ready = v->cluster_used = v->waited = v->bare_ret = false;
 	v->joins_all = v->joins_here = false;
+	v->past_entry = v->has_size = v->scrubbed = v->scrubbed_size = false;
 	v->counted = v->was_counted = 0;
 	v->strip.open = false;
 }
@@ -361,7 +362,7 @@ static void release(struct verifier *v)
 	free(v);
 }
 
-int verify(const char *text, size_t len, bool wide, const struct verify_gate *gates, uint32_t ngates,
+int verify(const char *text, size_t len, bool wide, bool scrub, const struct verify_gate *gates, uint32_t ngates,
 	struct guard_verdict *out)
 {
 	struct verifier *v = calloc(1, sizeof *v);
@@ -372,6 +373,7 @@ int verify(const char *text, size_t len, bool wide, const struct verify_gate *ga
 	}
 	v->out = out;
 	v->wide = wide;
+	v->scrub = scrub;
 	v->lex = (struct vlex){ .p = text, .end = text + len };
 	if (len > VMAX_TEXT)
 		refuse(v, "text too large");

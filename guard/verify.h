@@ -35,7 +35,8 @@ struct guard_verdict {
 	uint64_t const_bytes;      /* of ag_const */
 };
 
-int verify(const char *text, size_t len, bool wide, const struct verify_gate *gates, uint32_t ngates,
+/* scrub: kernels must clear their shared and local memory before anything else. */
+int verify(const char *text, size_t len, bool wide, bool scrub, const struct verify_gate *gates, uint32_t ngates,
 	struct guard_verdict *out);
 void verify_free(struct guard_verdict *v);
 

@@ -370,6 +370,9 @@ static bool instruction(struct verifier *v, struct vword op)
 	if (!parse_opcode(v, op) || !parse_operands(v))
 		return false;
 	v->began = true;
+	if (defines(s, "zz"))
+		return scrub(v);
+	v->past_entry |= !defines(s, NULL) || !form_flag(s->ops[0].item.range->form, 'E');
 	if (vword_is(s->base, "bra") || vword_is(s->base, "brx")) {
 		bool ok = vword_is(s->base, "bra") ? bra(v) : brx(v);
 		v->polled = false;
@@ -410,7 +413,7 @@ bool statement(struct verifier *v)
 	v->counted = 0;
 	if (vlex_is(&v->lex, "{")) {
 		v->waited = false;
-		v->began = true;
+		v->began = v->past_entry = true;
 		v->polled = false;
 		return !v->ended ? call_block(v) : refuse(v, "nothing leads here");
 	}
@@ -437,7 +440,7 @@ bool end_kernel(struct verifier *v)
 	uint32_t line, reg;
 	if (!v->ended)
 		return refuse(v, "the kernel falls off its end");
-	if (!cluster_end(v))
+	if (!cluster_end(v) || !scrub_end(v))
 		return false;
 	if (v->joins_all && v->joins_here)
 		return refuse(v, "threads of a warp are joined both by -1 and by other masks");

@@ -238,6 +238,7 @@ bool reserved_def(struct verifier *v)
 				if (!use(v, &s->ops[k].list[j]))
 					return false;
 		}
+		v->has_size |= !strcmp(f->name, "sn");
 		if (!strcmp(f->name, "sl"))
 			demand_dynamic(v, r);
 		made.segment = entry ? UINT32_MAX : v->segment;

@@ -133,7 +133,7 @@ struct vfunc { char name[80]; char result, params[VMAX_CALL_ARGS + 1]; bool decl
 struct verifier {
 	struct vlex lex;
 	struct guard_verdict *out;
-	bool wide;
+	bool wide, scrub;
 	struct vfunc *funcs;
 	uint32_t nfuncs, cap_kernels, all_regs;
 	struct vobject cbank, dyn;
@@ -164,6 +164,9 @@ struct verifier {
 	bool peers, peers_ready;        /* the shared object is ag_peer_N; its entry lines were read */
 	bool cluster_used, waited;      /* barriers of the cluster; the last statement was a wait */
 	bool joins_all, joins_here;     /* threads of a warp are joined by -1; by masks of those that are together */
+	bool past_entry;                /* something but definitions of entry registers has come */
+	bool has_size;                  /* %gsn is defined */
+	bool scrubbed, scrubbed_size;   /* memory was cleared; so many bytes as %gsn says */
 	bool bare_ret;                  /* a ret not directly after one, or of a kernel with peers */
 	uint32_t counted, was_counted;  /* 1 + register of the strip counter that this, the last statement set */
 	/* The strip being read: a loop of one block; open until anything but plain statements comes. */
@@ -223,6 +226,10 @@ static inline uint32_t shared_room(const struct verifier *v)
 {
 	return v->shared.bytes - shared_from(v);
 }
+
+/* verify_scrub.c: what others may have left in shared and local memory. */
+bool scrub(struct verifier *v);
+bool scrub_end(struct verifier *v);
 
 /* verify_ctl.c: statements: labels, branches, polls, calls. */
 bool statement(struct verifier *v);

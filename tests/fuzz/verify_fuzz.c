@@ -33,7 +33,8 @@ static bool one(const char *t, size_t len, unsigned *accepted)
 	char *copy = malloc(len ? len : 1);     /* its own allocation, so that reading past its end is seen */
 	memcpy(copy, t, len);
 	bool wide = len & 1;
-	int ra = verify(copy, len, wide, &gate, 1, &a), rb = verify(copy, len, wide, &gate, 1, &b);
+	int ra = verify(copy, len, wide, false, &gate, 1, &a),
+	    rb = verify(copy, len, wide, false, &gate, 1, &b);
 	bool good = ra == rb && a.ok == (ra == 0) && a.line == b.line && !strcmp(a.reason, b.reason) &&
 		(a.ok || a.reason[0]) && (!a.ok || crude(copy, len));
 #ifdef FUZZ_CANARY

@@ -97,7 +97,7 @@ static const char good_ptx[] =
 	"\tcvta.to.global.u64 %rd2, %rd1;\n\tmul.wide.u32 %rd3, %r2, 4;\n\tadd.s64 %rd4, %rd2, %rd3;\n"
 	"\tld.global.u32 %r3, [%rd4];\n\tadd.u32 %r3, %r3, %r3;\n\tst.global.u32 [%rd4], %r3;\n$end:\n\tret;\n}\n";
 
-static const struct guard_options options = { .report = true, .fence = true, .poll = true, .target_sm = 90 };
+static const struct guard_options options = { .report = true, .fence = true, .poll = true, .scrub = true, .target_sm = 90 };
 
 struct got {
 	struct guard_result r; struct guard_verdict v; char *text; size_t len; void *cubin; size_t cubin_len;

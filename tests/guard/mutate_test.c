@@ -15,7 +15,7 @@
 
 enum { MAX_LINES = 20000, LINE = 512, MAX_TEXT = 1 << 21 };
 
-static struct text { const char *name; bool wide; int n; char (*line)[LINE]; } T;
+static struct text { const char *name; bool wide, scrub; int n; char (*line)[LINE]; } T;
 static char joined[MAX_TEXT];
 static struct { const char *name; unsigned tried, left_out, failed; } tally[64];
 static int ntally, current;
@@ -32,7 +32,7 @@ static bool accepted(int at, int count, const char *instead)
 		if (i < at || i >= at + count)
 			n += (size_t)snprintf(joined + n, MAX_TEXT - n, "%s\n", T.line[i]);
 	}
-	bool ok = verify(joined, n, T.wide, &gate, 1, &v) == 0;
+	bool ok = verify(joined, n, T.wide, T.scrub, &gate, 1, &v) == 0;
 	verify_free(&v);
 	return ok;
 }
@@ -526,7 +526,7 @@ static void label_before_use(int i)
 		char reg[32], d[32];
 		snprintf(reg, sizeof reg, "%.*s", (int)(strcspn(p, ",;}]+:| ") < 31 ? strcspn(p, ",;}]+:| ") : 31), p);
 		bool is_dest = defines(T.line[i], d) && !strcmp(d, reg);
-		if (!strcmp(reg, "%gcq"))       /* of its own lines alone, which see to it: cluster_lines */
+		if (!strcmp(reg, "%gcq") || starts(reg, "%gz"))     /* their own lines see to it: cluster_, scrub_lines */
 			continue;
 		if (entry_register(reg) || starts(s, ".reg") || poll_line(T.line[i]) || is_dest)
 			continue;
@@ -746,6 +746,62 @@ static void cluster_lines(int i)
 			refused(i, 1, swap(T.line[i], T.line[i], edits[k][0], edits[k][1]));
 }
 
+/* What clears memory stands whole, once, before all else. */
+static void scrub_lines(int i)
+{
+	static const char *const edits[][2] = {
+		{ "%gzz, 0", "%gzz, 1" }, { "{%gzz", "{%r0" }, { "%gzz}", "%gzo}" }, { ".v4.b32", ".v2.b32" },
+		{ ".v4.b32", ".v4.b16" }, { "%gsn", "%gsd" }, { "%gsn", "32" }, { "%gzo, %gsb", "%gzo, %gsd" },
+		{ "[%gza]", "[%gza+16]" }, { "[%gza+16]", "[%gza]" }, { "[%gza+16]", "[%gza+32]" }, { ", 32;", ", 64;" },
+		{ ", 4;", ", 5;" }, { ", 4;", ", 3;" }, { "%tid", "%ntid" }, { "%ntid", "%tid" }, { "%ntid.x", "%ntid.y" },
+		{ ".lt", ".le" }, { ".lt", ".gt" }, { ".ge", ".lt" }, { "@%gzq", "@!%gzq" }, { "@%gzq ", "" },
+		{ "$Lzero2", "$Lzero3" }, { "$Lzero3", "$Lzero2" }, { "$Lzero1", "$L1" }, { "$Lzero2", "$L2" },
+		{ "%gzo, %gzs", "%gzo, %gzt" }, { "mad", "mul" }, { "[ag_local_", "[ag_smem_" }, { "bar.sync 0", "bar.sync 1" },
+		{ "st.shared", "st.local" }, { "st.local", "st.shared" },
+	};
+	const char *s = statement(T.line[i]), *lit = strrchr(s, ' ');
+	char out[LINE], twice[LINE * 2];
+	bool meets = T.scrub && !strcmp(s, "bar.sync 0;") && i && !strcmp(T.line[i - 1], "$Lzero3:");
+	if (starts(s, ".reg") || (!strstr(s, "%gz") && !strstr(s, "$Lzero") && !meets))
+		return;
+	refused(i, 1, "");
+	snprintf(twice, sizeof twice, "%s\n%s", T.line[i], T.line[i]);
+	if (!meets)                             /* a second barrier is the client's own */
+		refused(i, 1, twice);
+	if (!starts(s, "mov.b32 %gzz"))         /* before the first line anything of the entry may stand */
+		refused(i, 1, prefix("\tmov.u32 %r0, 0;\n", T.line[i]));
+	refused(i, 1, prefix("$L999999:\n", T.line[i]));
+	refused(i, 1, prefix("\t@%p0 ", s));
+	for (size_t k = 0; k < sizeof edits / sizeof *edits; k++)
+		refused(i, 1, swap(T.line[i], T.line[i], edits[k][0], edits[k][1]));
+	long n = 0, less[] = { -16, -1, 1, 16, -32 };
+	if (!lit || sscanf(lit, " %ld;", &n) != 1)
+		return;
+	for (size_t k = 0; k < sizeof less / sizeof *less; k++) {
+		snprintf(out, sizeof out, "%.*s %ld;", (int)(lit - T.line[i]), T.line[i], n + less[k]);
+		refused(i, 1, out);
+	}
+}
+
+/* All of it taken out; something of the client's before it; memory it does not know of. */
+static void scrub_whole(int i)
+{
+	static const char *const before[] = { "mov.u32 %r0, 0", "ld.shared.u32 %r0, [ag_smem_0]", "bar.sync 0",
+		"ld.local.u32 %r0, [ag_local_0]" };
+	char out[LINE];
+	int end = i;
+	if (strcmp(statement(T.line[i]), "mov.b32 %gzz, 0;"))
+		return;
+	while (strstr(T.line[end], "%gz") || strstr(T.line[end], "$Lzero"))
+		end++;
+	end += !strcmp(T.line[end - 1], "$Lzero3:");
+	refused(i, end - i, "");
+	for (size_t k = 0; k < sizeof before / sizeof *before; k++) {
+		snprintf(out, sizeof out, "\t%s;\n%s", before[k], T.line[i]);
+		refused(i, 1, out);
+	}
+}
+
 #define M(f) { #f, f }
 static const struct { const char *name; void (*at)(int); } mutators[] = {
 	M(drop_fence), M(predicate_fence), M(other_opcode), M(plain_operand), M(weaker_mask), M(limits),
@@ -754,7 +810,8 @@ static const struct { const char *name; void (*at)(int); } mutators[] = {
 	M(label_before_use), M(retarget),
 	M(table_index), M(table_shorter),
 	M(calls), M(entry_twice), M(declarations), M(barriers),
-	M(matrix_pair), M(matrix_shape), M(texture_handle), M(cluster_lines),
+	M(matrix_pair), M(matrix_shape), M(texture_handle), M(cluster_lines), M(scrub_lines),
+	M(scrub_whole),
 };
 
 /* --- running --------------------------------------------------------------------------------- */
@@ -768,11 +825,12 @@ static bool load(const char *path)
 	T = (struct text){ .name = path, .wide = strstr(path, "form/wide") != NULL, .line = lines };
 	for (; f && fgets(buffer, sizeof buffer, f) && T.n < MAX_LINES; first = false) {
 		if (first && starts(buffer, "// >>> ")) {
-			accept = starts(buffer, "// >>> accept");
+			accept = strstr(buffer, " accept") != NULL;
 			T.wide |= strstr(buffer, "wide") != NULL;
 			continue;
 		}
 		accept |= first;
+		T.scrub |= strstr(buffer, "mov.b32 %gzz") != NULL;
 		snprintf(lines[T.n++], LINE, "%.*s", (int)strcspn(buffer, "\n"), buffer);
 	}
 	if (f)

@@ -104,7 +104,7 @@ static void mangle(void)
 	}
 }
 
-static void judge(const struct guard_result *r, bool wide)
+static void judge(const struct guard_result *r, bool wide, bool scrub)
 {
 	struct guard_verdict v;
 	struct guard_result back;
@@ -112,7 +112,7 @@ static void judge(const struct guard_result *r, bool wide)
 	size_t len;
 
 	memset(&v, 0, sizeof(v));
-	verify(r->text, r->text_len, wide, NULL, 0, &v);
+	verify(r->text, r->text_len, wide, scrub, NULL, 0, &v);
 	accepted++;
 	if (!v.ok) {
 		unverified++;
@@ -131,7 +131,7 @@ static void one(void)
 	static char text[MAX_LINES * MAX_LINE];
 	size_t len = 0;
 	struct guard_options o = { .wide = rnd(2), .report = rnd(2), .fence = rnd(8) != 0, .poll = true,
-		.target_sm = 90 };
+		.scrub = rnd(2), .target_sm = 90 };
 	struct guard_input in = { text, 0, "fuzz" };
 	struct guard_result r;
 	struct ptx_error err;
@@ -148,7 +148,7 @@ static void one(void)
 		return;
 	}
 	if (o.fence)
-		judge(&r, o.wide);
+		judge(&r, o.wide, o.scrub);
 	guard_result_free(&r);
 }
 

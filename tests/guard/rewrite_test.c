@@ -2,7 +2,7 @@
  *
  * tests/guard/rewrite/ holds one case a file: PTX, then `// >>> expect OPTIONS` and, as comments, the guarded body it
  * must become, or `// >>> refuse LINE: text` with what the message must contain.  OPTIONS: wide, noreport, nopoll,
- * nofence, gate. With UPDATE=1 in the environment the expected bodies are written anew, for a person to read before
+ * nofence, scrub, gate. With UPDATE=1 in the environment the expected bodies are written anew, for a person to read before
  * they are committed. build/tests/guard_ptx/ holds what nvcc made of tests/guard/cu/: every file must be rewritten,
  * verified and assembled. */
 #include <glob.h>
@@ -40,6 +40,7 @@ static struct guard_options options(const char *words)
 
 	o.wide = strstr(words, "wide") != NULL;
 	o.report = !strstr(words, "noreport");
+	o.scrub = strstr(words, "scrub") != NULL;
 	o.poll = !strstr(words, "nopoll");
 	o.fence = !strstr(words, "nofence");
 	if (strstr(words, "gate")) {
@@ -55,7 +56,7 @@ static const char *verified(const struct guard_result *r, const struct guard_opt
 	struct guard_verdict v;
 
 	memset(&v, 0, sizeof(v));
-	verify(r->text, r->text_len, o->wide, o->ngates ? vgates : NULL, o->ngates, &v);
+	verify(r->text, r->text_len, o->wide, o->scrub, o->ngates ? vgates : NULL, o->ngates, &v);
 	if (!v.ok)
 		snprintf(why, sizeof(why), "verifier, line %u: %s", v.line, v.reason);
 	for (uint32_t i = 0; v.ok && i < r->nkernels; i++) {
@@ -263,7 +264,7 @@ static void golden(const char *path)
 
 static void compiled(char **paths, uint32_t n, const char *name)
 {
-	static const char *const variants[] = { "", "wide", "noreport", "nofence nopoll" };
+	static const char *const variants[] = { "", "wide", "noreport", "nofence nopoll", "scrub", "wide noreport scrub" };
 	struct guard_input in[8];
 	char *texts[8];
 
@@ -272,7 +273,7 @@ static void compiled(char **paths, uint32_t n, const char *name)
 		in[i].text = texts[i];
 		in[i].label = paths[i];
 	}
-	for (unsigned v = 0; v < 4; v++) {
+	for (unsigned v = 0; v < sizeof(variants) / sizeof(*variants); v++) {
 		struct guard_options o = options(variants[v]);
 		struct guard_result r;
 		struct ptx_error err;

@@ -291,7 +291,7 @@ static void compare(const struct run *r, bool wide)
 		return;
 	}
 	e[0] = launch(m, name, o, params[0], size);
-	if (!guard_files(paths, 1, (struct guard_options){ .wide = wide, .report = true, .fence = true, .poll = true,
+	if (!guard_files(paths, 1, (struct guard_options){ .wide = wide, .report = true, .fence = true, .poll = true, .scrub = !wide,
 		.target_sm = 90 }, &g, full))
 		return;
 	if (wide)
@@ -323,7 +323,7 @@ static void linked(void)
 
 	second.kernel = "second";
 	top = base + GUARD_SLACK;
-	if (!guard_files(paths, 2, (struct guard_options){ .report = true, .fence = true, .poll = true,
+	if (!guard_files(paths, 2, (struct guard_options){ .report = true, .fence = true, .poll = true, .scrub = true,
 		.target_sm = 90 }, &g, "linked"))
 		return;
 	install(&g, false);
@@ -371,7 +371,7 @@ static void outputs(void)
 
 	for (int c = 0; c < 4; c++) {
 		top = base + GUARD_SLACK;
-		if (!guard_files(paths, 1, (struct guard_options){ .report = true, .fence = true, .poll = true,
+		if (!guard_files(paths, 1, (struct guard_options){ .report = true, .fence = true, .poll = true, .scrub = true,
 			.target_sm = 90 }, &g, "output"))
 			return;
 		install(&g, false);
@@ -462,7 +462,7 @@ static void reaches_out(bool wide, uint64_t stranger)
 	CUresult e;
 
 	top = base + GUARD_SLACK;
-	if (!guard_files(paths, 1, (struct guard_options){ .wide = wide, .report = true, .fence = true, .poll = true,
+	if (!guard_files(paths, 1, (struct guard_options){ .wide = wide, .report = true, .fence = true, .poll = true, .scrub = !wide,
 		.target_sm = 90 }, &g, "rogue"))
 		return;
 	install(&g, wide);
