@@ -78,6 +78,14 @@ build/tests/strip_test: $(call objs,$(STRIP_SRC)) $(REWRITE_OBJ) $(PTX_OBJ) \
 
 TESTS += build/tests/strip_test
 
+# What others left in shared and local memory.
+build/tests/scrub_test: $(call objs,tests/guard/scrub_test.c tests/guard/world.c tests/softgpu/exec_harness.c) \
+		$(VERIFY_OBJ) $(REWRITE_OBJ) $(PTX_OBJ) $(call objs,$(sort $(wildcard worker/softgpu/exec_*.c)))
+	@mkdir -p $(@D)
+	$(CC) -pthread -o $@ $^ -lm
+
+TESTS += build/tests/scrub_test
+
 CONTAIN_OBJ := $(call objs,tests/fuzz/texts.c tests/guard/world.c tests/softgpu/exec_harness.c) $(VERIFY_OBJ) \
 		$(REWRITE_OBJ) \
 	$(PTX_OBJ) $(call objs,$(sort $(wildcard worker/softgpu/exec_*.c)))

@@ -146,6 +146,7 @@ static void describe(const struct worker *w, const struct guard_input *in, uint3
 	q->opt.wide = wide;
 	q->opt.report = !w->no_report;
 	q->opt.fence = !w->unguarded;
+	q->opt.scrub = w->scrub;
 	q->opt.poll = true;
 	q->opt.target_sm = w->sm;
 	q->opt.gates = q->gates;
@@ -164,7 +165,7 @@ static void name(const struct worker *w, const struct guard_input *in, uint32_t 
 	digest_u64(&d, GUARD_VERSION);
 	digest_u64(&d, (uint64_t)o->target_sm);
 	digest_u64(&d, (uint64_t)o->wide | (uint64_t)o->report << 1 | (uint64_t)o->fence << 2 | (uint64_t)o->poll << 3 |
-	                       (uint64_t)(w->has_ptxas && !w->soft) << 4);
+	                       (uint64_t)(w->has_ptxas && !w->soft) << 4 | (uint64_t)o->scrub << 5);
 	digest_u64(&d, (uint64_t)w->driver_version);
 	digest_text(&d, guard_runtime_ptx, guard_runtime_ptx_len);
 	for (uint32_t i = 0; i < o->ngates; i++)

@@ -169,6 +169,7 @@ struct worker {
 	int driver_version;
 	bool soft, unguarded, private_mode;
 	bool no_report; /* kernels keep no record of violations */
+	bool scrub;     /* kernels clear shared and local memory before they use it */
 	uint64_t max_memory; /* bytes of each client, 0: as much as there is */
 	struct guard_helper *helper;
 	bool has_ptxas;

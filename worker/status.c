@@ -47,8 +47,9 @@ static void compose(struct worker *w, struct page *p)
 {
 	uint64_t launches, faults, mib = 1 << 20;
 
-	add(p, "agileos worker %d: %s, %s%s, up %ld s", (int)getpid(), w->info.name, w->soft ? "softgpu" : "GPU",
-	    w->unguarded ? ", UNGUARDED" : w->no_report ? ", no reports" : "", seconds_since(&w->started));
+	add(p, "agileos worker %d: %s, %s%s%s, up %ld s", (int)getpid(), w->info.name, w->soft ? "softgpu" : "GPU",
+	    w->unguarded ? ", UNGUARDED" : w->no_report ? ", no reports" : "",
+	    w->scrub || w->private_mode || w->unguarded ? "" : ", NO SCRUB", seconds_since(&w->started));
 	if (w->dead)
 		add(p, "context dead: error %d", (int)w->dead);
 	size_t avail = 0, total = 0;

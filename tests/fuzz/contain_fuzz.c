@@ -1,5 +1,5 @@
 /* contain_fuzz.c - what the verifier accepts, softgpu runs: texts are mutated, and each mutant that is accepted is
- * executed with hostile arguments in the world of tests/guard/world.h.  It must not touch or read what is outside, not
+ * executed with hostile arguments in the world of tests/guard/world.h.  It must not touch or read what is outside or what others left in shared and local memory, not
  * fault, and end when the kill flag is set. This asks the hardware's stand-in instead of the verifier's rules. 
  * Deterministic but for time: contain_fuzz SEED SECONDS.
  *
@@ -15,10 +15,10 @@ static const struct verify_gate no_gate = { "none", 0, { 0 }, 0 };
 static unsigned runs, accepted, stuck;
 
 /* The corpus: accepted texts without calls of gates.  Even indices narrow, odd ones wide. */
-static bool judge(const char *t, size_t len, bool wide, struct verify_kernel *k)
+static bool judge(const char *t, size_t len, bool wide, bool scrub, struct verify_kernel *k)
 {
 	struct guard_verdict v;
-	bool ok = verify(t, len, wide, false, &no_gate, 1, &v) == 0 && v.nkernels;
+	bool ok = verify(t, len, wide, scrub, &no_gate, 1, &v) == 0 && v.nkernels;
 	if (ok)
 		*k = v.kernels[fuzz_rnd(v.nkernels)];
 	verify_free(&v);
@@ -67,7 +67,7 @@ static bool unpromised(CUresult r)
 	return r == CUDA_ERROR_LAUNCH_TIMEOUT && strstr(fault.what, "none can wake");
 }
 
-static bool execute(const char *t, size_t len, bool wide, const struct verify_kernel *k)
+static bool execute(const char *t, size_t len, bool wide, bool scrub, const struct verify_kernel *k)
 {
 	struct ptx_error err = { 0 };
 	struct exec_module *m = NULL;
@@ -86,6 +86,7 @@ static bool execute(const char *t, size_t len, bool wide, const struct verify_ke
 		struct launch_opt o = { .grid = { 1 + fuzz_rnd(2), 1, 1 }, .block = { 1 + fuzz_rnd(64), 1, 1 } };
 		o.shared = ((dyn < k->min_dyn_shared ? k->min_dyn_shared : dyn) + 15) & ~15u;
 		world_set(wide);
+		world_leave(scrub ? SECRET : 0);
 		arguments(args);
 		snprintf(name, sizeof name, "k%u", k->index);
 		CUresult r = world_launch(m, name, o, args, sizeof args, &clock);
@@ -120,8 +121,8 @@ int main(int argc, char **argv)
 	fuzz_load("tests/guard/form/*.ptx");
 	int n = 0;
 	for (int i = 0; i < fuzz_ntexts; i++)
-		if (judge(fuzz_text[i].text, fuzz_text[i].len, false, &k) || judge(fuzz_text[i].text, fuzz_text[i].len,
-		true, &k))
+		if (judge(fuzz_text[i].text, fuzz_text[i].len, false, false, &k) ||
+		    judge(fuzz_text[i].text, fuzz_text[i].len, true, false, &k))
 			fuzz_text[n++] = fuzz_text[i];
 	fuzz_ntexts = n;
 	exec_printf = drop_sink;
@@ -129,15 +130,16 @@ int main(int argc, char **argv)
 	while (n && clock() < end && time(NULL) < wall) {
 		int f = (int)fuzz_rnd((uint32_t)n);
 		size_t len = fuzz_text[f].len;
-		bool wide = fuzz_rnd(2);
+		/* Without scrub: what must clear its memory and does not is not asked to. */
+		bool wide = fuzz_rnd(2), scrub = fuzz_rnd(4) || memmem(fuzz_text[f].text, len, "%gzz", 4);
 		memcpy(t, fuzz_text[f].text, len);
 		for (uint32_t i = 1 + fuzz_rnd(3); i--;)
 			len = fuzz_mutate(t, len);
 		runs++;
-		if (!judge(t, len, wide, &k))
+		if (!judge(t, len, wide, scrub, &k))
 			continue;
 		accepted++;
-		if (!execute(t, len, wide, &k)) {
+		if (!execute(t, len, wide, scrub, &k)) {
 			FILE *out = fopen("build/contain_fuzz.bad", "wb");
 			if (out) {
 				fwrite(t, 1, len, out);

@@ -13,6 +13,8 @@
  *                                                                       on a GPU)
  *   // >>> guarded record KIND|refused TEXT|quiet                       KIND: of enum guard_fault_kind; quiet:
  *   contained, and nothing to record
+ * Before each run a block of somebody else's has left the secret in all of its shared and local memory.
+ *
  * Guarded (narrow and wide), whatever it says: the victim is as it was, its secret is nowhere in the client's memory,
  * the grid ends without an error, a kernel that does not end by itself ends when the kill flag is set.
  *
@@ -118,6 +120,7 @@ static void unguarded(const struct attack *a)
 		return;
 	}
 	world_set(false);
+	world_leave(SECRET);
 	printed_secret = false;
 	if (!strcmp(a->victim, "records") || !strcmp(a->victim, "kill") || !strcmp(a->victim, "desc"))
 		memset((void *)WORKER, 0x5e, 4 * AREA);
@@ -170,7 +173,8 @@ static void judge(const struct attack *a, const char *name, bool wide, CUresult 
 
 static void guarded(const struct attack *a, bool wide)
 {
-	struct guard_options opt = { .wide = wide, .report = true, .fence = true, .poll = true, .target_sm = 90 };
+	struct guard_options opt = { .wide = wide, .report = true, .fence = true, .poll = true, .scrub = true,
+		.target_sm = 90 };
 	struct guard_input in = { a->text, strlen(a->text), a->name };
 	struct guard_result r;
 	struct guard_verdict v;
@@ -184,7 +188,7 @@ static void guarded(const struct attack *a, bool wide)
 		check(a->kind == -1 && strstr(err.text, a->refusal), name, "refused: line %u: %s", err.line, err.text);
 		return;
 	}
-	if (verify(r.text, r.text_len, wide, NULL, 0, &v)) {
+	if (verify(r.text, r.text_len, wide, true, NULL, 0, &v)) {
 		check(false, name, "the verifier refuses line %u: %s", v.line, v.reason);
 		guard_result_free(&r);
 		return;
@@ -192,6 +196,7 @@ static void guarded(const struct attack *a, bool wide)
 	char *text = guard_compose(r.text, r.text_len, 90, NULL, 0, &len);
 	struct ptx_module *p = text ? ptx_parse(text, len, &err) : NULL;
 	world_set(wide);
+	world_leave(SECRET);
 	if (!p || exec_load(p, dev_alloc, dev_release, &m, &err) || !install(m, &r, wide) || v.nkernels != 1) {
 		check(false, name, "the guarded module does not load: line %u: %s", err.line, err.text);
 	} else if (a->kind == -1) {

@@ -31,6 +31,28 @@ void world_set(bool wide)
 	ring->bytes = 1 << 16;
 }
 
+void world_leave(uint32_t word)
+{
+	static const char text[] =
+		".version 8.0\n.target sm_90\n.address_size 64\n.extern .shared .align 16 .b8 s[];\n"
+		".visible .entry leave(.param .u32 word)\n{\n\t.reg .b32 %r<6>;\n\t.reg .pred %p;\n"
+		"\t.local .align 16 .b8 l[4096];\n\tld.param.u32 %r1, [word];\n\tmov.u32 %r2, %tid.x;\n"
+		"\tshl.b32 %r2, %r2, 4;\n\tmov.u32 %r3, s;\n\tadd.u32 %r3, %r3, %r2;\n\tmov.u32 %r2, 32;\n"
+		"$s:\n\tst.shared.v4.u32 [%r3], {%r1, %r1, %r1, %r1};\n\tadd.u32 %r3, %r3, 2048;\n"
+		"\tsub.u32 %r2, %r2, 1;\n\tsetp.ne.u32 %p, %r2, 0;\n\t@%p bra $s;\n"
+		"\tmov.u32 %r3, l;\n\tadd.u32 %r4, %r3, 4096;\n"
+		"$l:\n\tst.local.v4.u32 [%r3], {%r1, %r1, %r1, %r1};\n\tadd.u32 %r3, %r3, 16;\n"
+		"\tsetp.lt.u32 %p, %r3, %r4;\n\t@%p bra $l;\n\tret;\n}\n";
+	static struct exec_module *m;
+	struct launch_opt o = { .grid = { 1, 1, 1 }, .block = { 128, 1, 1 }, .shared = 65536 };
+	if (!m)
+		m = load_text(text);
+	if (launch(m, "leave", o, &word, sizeof word)) {
+		printf("not ok attack/leave: %s\n", fault.what);
+		exit(1);
+	}
+}
+
 bool world_untouched(bool wide)
 {
 	for (size_t i = 0; victims[i]; i++)

@@ -25,6 +25,9 @@ enum { EMPTY_TEXTURE = 1 };
 
 void world_map(void);                   /* once */
 void world_set(bool wide);              /* secrets outside, zeroes inside, no records, the kill flag clear */
+/* What a block of another client's leaves behind: this word all over the first 64 KiB of shared memory and 4 KiB of
+ * each thread's local memory. */
+void world_leave(uint32_t word);
 bool world_untouched(bool wide);        /* every secret is where it was */
 bool world_leaked(void);                /* the secret, at any byte of what the client can look at */
 bool world_describe(struct exec_module *m, bool wide);  /* writes ag_desc of a guarded module */

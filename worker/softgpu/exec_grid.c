@@ -74,9 +74,8 @@ static void block_free(struct cta *c)
 			frames_drop(w->g[k].frame, w->g[k].mask);
 	}
 	free(c->warps);
-	free(c->shared);
-	if (c->local)
-		munmap(c->local, c->local_size);
+	left_give(&c->shared_left);
+	left_give(&c->local_left);
 	free(c);
 }
 
@@ -103,19 +102,14 @@ static struct cta *block_new(struct grid *g)
 	c->local_size = (size_t)g->local_stride * WARP * g->nwarps;
 	size_t bytes = sizeof *c->warps * g->nwarps;
 	c->warps = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
-	c->shared = aligned_alloc(128, g->shared_size + 128);
-	if (c->local_size) {
-		void *p = mmap(NULL, c->local_size, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		c->local = p == MAP_FAILED ? NULL : p;
-	}
+	c->shared = left_take(LEFT_SHARED, g->shared_size + 128, &c->shared_left);
+	c->local = c->local_size ? left_take(LEFT_LOCAL, c->local_size, &c->local_left) : NULL;
 	if (!c->warps || !c->shared || (c->local_size && !c->local)) {
 		c->nwarps = 0;
 		block_free(c);
 		return NULL;
 	}
 	memset(c->warps, 0, bytes);
-	memset(c->shared, 0, g->shared_size + 128);
 	for (uint32_t i = 0; i < g->nwarps; i++) {
 		struct warp *w = &c->warps[i];
 		w->cta = c;

@@ -187,6 +187,9 @@ struct cluster {
 		*cta[EXEC_CLUSTER_MAX]; /* by rank; the first one is what lists hold, and owns the others and this */
 };
 
+/* Memory that keeps what was in it when it changes hands. */
+struct left { uint8_t *p; size_t bytes, known; uint8_t kind; struct left *next; };
+
 struct cta {
 	struct grid *grid;
 	struct cta *next;
@@ -201,6 +204,7 @@ struct cta {
 	struct barrier bar[BARRIERS];
 	uint8_t *local;
 	size_t local_size;
+	struct left *shared_left, *local_left;
 	struct warp *warps;
 	bool started;
 };
@@ -321,6 +325,11 @@ enum { VOTE_ALL, VOTE_ANY, VOTE_UNI, VOTE_BALLOT };
 enum { REDUX_ADD, REDUX_MIN_S, REDUX_MAX_S, REDUX_MIN_U, REDUX_MAX_U, REDUX_AND, REDUX_OR, REDUX_XOR, REDUX_FMIN,
 	REDUX_FMAX };
 enum { BAR_SYNC, BAR_ARRIVE, BAR_RED_POPC, BAR_RED_AND, BAR_RED_OR };
+
+/* exec_left.c */
+enum { LEFT_SHARED, LEFT_LOCAL };
+uint8_t *left_take(unsigned kind, size_t bytes, struct left **out);     /* NULL: no memory */
+void left_give(struct left **l);
 
 /* exec_cluster.c */
 struct cluster *cluster_new(struct cta *first, uint32_t n);
