@@ -4,8 +4,8 @@
  *   parse -> link (several relocatable pieces become one module) -> inline (no .func survives; recursion and unknown
  *   externs are refused) -> prune (no code that nothing leads to) -> relocate (variables leave the module, see below)
  *   -> define (every register written before it is read) -> space and align (what is known of addresses) -> print,
- *   block by block, with poll (back-edges), strip (counted loops), fence and report (canonical text, every identifier
- *   renamed, no client byte passed through).
+ *   block by block, with scrub (what others left), poll (back-edges), strip (counted loops), fence and report
+ *   (canonical text, every identifier renamed, no client byte passed through).
  * The text is then judged by verify.h, which shares no code with any of this; only its verdict counts.
  *
  * WHAT A GUARDED MODULE LOOKS LIKE
@@ -155,13 +155,31 @@
  *     entry: ld.const.u64 %gtb, [ag_desc+56];   ld.const.u32 %gtc, [ag_desc+64];   sub.u32 %gtl, %gtc, 1;
  *     min.u32 %gti_n, any, %gtl;   mad.wide.u32 %gta_n, %gti_n, 8, %gtb;   ld.global.u64 %gt_n, [%gta_n];
  *     %gt_n is a handle and nothing else.
+ *   clearing (opt->scrub): what other clients' kernels left in the memory that fences of this kernel can lead to. The
+ *     lines stand once, in the entry block, before all but lines of entry registers (so before any of the client's, and
+ *     before a kernel with peers meets its cluster); their registers, %gz?, have no other use. SIZE: %gsn where it is
+ *     defined, else S as a literal; verify_scrub.c says why nothing remains.
+ *       mov.b32 %gzz, 0;
+ *     with a local object of at most 1024 bytes, one line for every 16 of them:
+ *       st.local.v4.b32 [ag_local_N+16], {%gzz, %gzz, %gzz, %gzz};
+ *     with a larger one:
+ *       mov.u32 %gza, ag_local_N;   add.u32 %gzo, %gza, L;   $Lzero1:
+ *       st.local.v4.b32 [%gza], {%gzz, %gzz, %gzz, %gzz};   st.local.v4.b32 [%gza+16], {%gzz, %gzz, %gzz, %gzz};
+ *       add.u32 %gza, %gza, 32;   setp.lt.u32 %gzq, %gza, %gzo;   @%gzq bra $Lzero1;
+ *     with %gsn, or S > 0:
+ *       mov.u32 %gzo, %tid.z;   mov.u32 %gzs, %ntid.y;   mov.u32 %gza, %tid.y;   mad.lo.u32 %gzo, %gzo, %gzs, %gza;
+ *       mov.u32 %gza, %ntid.x;   mul.lo.u32 %gzs, %gzs, %gza;   mov.u32 %gzt, %tid.x;
+ *       mad.lo.u32 %gzo, %gzo, %gza, %gzt;   mov.u32 %gza, %ntid.z;   mul.lo.u32 %gzs, %gzs, %gza;
+ *       shl.b32 %gzo, %gzo, 4;   shl.b32 %gzs, %gzs, 4;   setp.ge.u32 %gzq, %gzo, SIZE;   @%gzq bra $Lzero3;
+ *       $Lzero2:   add.u32 %gza, %gzo, %gsb;   st.shared.v4.b32 [%gza], {%gzz, %gzz, %gzz, %gzz};
+ *       add.u32 %gzo, %gzo, %gzs;   setp.lt.u32 %gzq, %gzo, SIZE;   @%gzq bra $Lzero2;   $Lzero3:   bar.sync 0;
  * Every textually backward branch (and brx.idx with such a target) is directly preceded by a poll, none of it
  * predicated but as shown; between poll and brx.idx stands only its min:
  *     add.u32 %gc, %gc, 1;   and.b32 %gx, %gc, 63;   setp.eq.u32 %gq, %gx, 0;
  *     @%gq ld.volatile.global.u32 %gf, [%gkill];   setp.ne.and.u32 %gq, %gf, 0, %gq;   @%gq bra $Lkill;
- * The one exception are strips: a loop of one block with a counter that only these lines write, K <= 256, K times the
- * lines from the label to the second but last at most 16384. No other branch names the label; inside stand no branch,
- * label, call or nanosleep, nor another min.u32 %gn_*:
+ * Exceptions are the loops of clearing, whose rounds the sizes bound, and strips: a loop of one block with a counter
+ * that only these lines write, K <= 256, K times the lines from the label to the second but last at most 16384. No
+ * other branch names the label; inside stand no branch, label, call or nanosleep, nor another min.u32 %gn_*:
  *     min.u32 %gn_n, any, K;
  *     $L5:
  *     (body)
@@ -191,13 +209,13 @@
  * first violation as everywhere. None of this is of any interest to the verifier.
  *
  * LAUNCH CONTRACT (the worker's duty).  Dynamic shared size of a kernel with uses_dyn_shared is rounded up to a
- * multiple of 16 and is at least min_dyn_shared (guard_kernel and verify_kernel; the worker believes the latter: the
- * largest F of a %gsl<F> less S, at least 32 without ag_smem_N).  With hidden_coop the parameter block is followed
- * (8-aligned) by a u64: the address of a zeroed 64-byte cooperative-grid workspace in the window, its first u32 set to
- * 64. GUARD_SLACK bytes beyond every window extent are mapped to memory of the same client.  The first GUARD_SLACK
- * bytes of a window are never handed out by the allocator, so that a pointer just before an allocation still has the
- * window's high word.  Entry 0 of the texture table is always a valid handle (of an empty texture): a wrong index
- * becomes it or another.
+ * multiple of 16 (clearing stores 16 bytes at a time) and is at least min_dyn_shared (guard_kernel and verify_kernel;
+ * the worker believes the latter: the largest F of a %gsl<F> less S, at least 32 without ag_smem_N).  With hidden_coop
+ * the parameter block is followed (8-aligned) by a u64: the address of a zeroed 64-byte cooperative-grid workspace in
+ * the window, its first u32 set to 64. GUARD_SLACK bytes beyond every window extent are mapped to memory of the same
+ * client.  The first GUARD_SLACK bytes of a window are never handed out by the allocator, so that a pointer just before
+ * an allocation still has the window's high word.  Entry 0 of the texture table is always a valid handle (of an empty
+ * texture): a wrong index becomes it or another.
  */
 #ifndef AG_GUARD_H
 #define AG_GUARD_H

@@ -14,10 +14,12 @@
  *     that stays within the footprint (behind a window lie GUARD_SLACK bytes of the client's); or a declared object
  *     with a literal offset inside it.
  *   - A loop has a branch that goes backward in the text; each is directly preceded by a poll, or ends a strip, which
- *     has so many rounds and no more.  Polls are indivisible, their counter is written nowhere else, and after
- *     $Lkill no branch goes backward: the kill flag ends every thread.
+ *     has so many rounds and no more, or is one of the two that clear memory.  Polls are indivisible, their counter
+ *     is written nowhere else, and after $Lkill no branch goes backward: the kill flag ends every thread.
  *   - All else is arithmetic on ordinary registers, from a list of opcodes that cannot fault, each written before it
  *     is read.
+ *   - When asked for: a kernel clears all the shared and local memory that it can reach before anything else, in a
+ *     text that is read word for word (verify_scrub.c).
  * What it does not promise: that barriers and warp-synchronous instructions are reached by all the threads they wait
  * for.
  * What it asks of others: the worker keeps the launch contract (guard.h), trusted functions (FUNC, gates) take

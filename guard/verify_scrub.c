@@ -64,7 +64,8 @@ static bool local_part(struct verifier *v)
 		char plus[16] = "";
 		if (at)
 			snprintf(plus, sizeof plus, "+%u", at);
-		snprintf(want, sizeof want, "st.local.v4.b32 [%s%s], {%%gzz, %%gzz, %%gzz, %%gzz};", v->local.name, plus);
+		snprintf(want, sizeof want, "st.local.v4.b32 [%s%s], {%%gzz, %%gzz, %%gzz, %%gzz};", v->local.name,
+			 plus);
 		if (!line(v, want))
 			return false;
 	}

@@ -54,7 +54,8 @@ build/tests/worker_load: tests/worker/load.cu
 build/tests/worker_growth: tests/worker/growth.cu
 build/tests/worker_greedy: tests/worker/greedy.cu
 build/tests/worker_stale: tests/worker/stale.cu
-build/tests/worker_load build/tests/worker_growth build/tests/worker_greedy build/tests/worker_stale: $(LINK_LIBS) | build/bin/agileos
+WORKER_CLIENTS := $(addprefix build/tests/worker_,load growth greedy stale)
+$(WORKER_CLIENTS): $(LINK_LIBS) | build/bin/agileos
 	@mkdir -p $(@D)
 	$(NVCC) -std=c++17 -O1 -o $@ $(filter %.cu,$^) -Lbuild/lib
 tests/worker/failure_test.sh: build/tests/worker_load build/bin/agileos
@@ -62,8 +63,7 @@ tests/worker/growth_test.sh: build/tests/worker_growth build/bin/agileos
 tests/worker/limits_test.sh: build/tests/worker_greedy build/tests/worker_load build/bin/agileos
 tests/worker/cache_test.sh: build/tests/worker_load build/bin/agileos
 tests/worker/stale_test.sh: build/tests/worker_stale build/bin/agileos
-TESTS += tests/worker/failure_test.sh tests/worker/growth_test.sh tests/worker/limits_test.sh tests/worker/cache_test.sh \
-	tests/worker/stale_test.sh
+TESTS += $(patsubst %,tests/worker/%_test.sh,failure growth limits cache stale)
 
 # The fuzzer of rings, and its canary.
 RING_FUZZ_WRAP := -Wl,--wrap=prepared_get,--wrap=prepared_put

@@ -87,6 +87,30 @@ __global__ void reduce(float *out, const float *in, int n)
 	}
 	if (!threadIdx.x) atomicAdd(out, s[0]);
 }
+/* Many short blocks with shared or local memory: what clearing that costs shows here. */
+__global__ void transpose(float *out, const float *in, int w)
+{
+	__shared__ float s[32][33];
+	int x = blockIdx.x * 32 + threadIdx.x, y = blockIdx.y * 32 + threadIdx.y;
+	for (int i = 0; i < 32; i += 8) s[threadIdx.y + i][threadIdx.x] = in[(size_t)(y + i) * w + x];
+	__syncthreads();
+	x = blockIdx.y * 32 + threadIdx.x, y = blockIdx.x * 32 + threadIdx.y;
+	for (int i = 0; i < 32; i += 8) out[(size_t)(y + i) * w + x] = s[threadIdx.x][threadIdx.y + i];
+}
+__global__ void reverse(float *out, const float *in)
+{
+	extern __shared__ float d[];
+	d[threadIdx.x * 40] = in[blockIdx.x * 256 + threadIdx.x];
+	__syncthreads();
+	out[blockIdx.x * 256 + threadIdx.x] = d[(255 - threadIdx.x) * 40];
+}
+__global__ void local_array(int *out, const int *in)
+{
+	int i = blockIdx.x * 256 + threadIdx.x, l[64];
+	for (int k = 0; k < 64; k++) l[k] = in[i] + k;
+	for (int k = 0; k < 16; k++) l[(i * 7 + k * 5) & 63] += l[(i + k) & 63];
+	out[i] = l[i & 63];
+}
 
 static void timed(const char *name, int runs, const std::function<void()> &f)
 {
@@ -175,5 +199,14 @@ int main(int argc, char **argv)
 	MUST(cudaMemcpy(x, hx.data(), 4ull * n, cudaMemcpyHostToDevice));
 	MUST(cudaMemset(y, 0, 4));
 	timed("reduce", rep, [&] { reduce<<<1056, 256>>>(y, x, n); });
+	timed("transpose", rep, [&] { transpose<<<dim3(w / 32, w / 32), dim3(32, 8)>>>(y, x, w); });
+	check("transpose", at(y, 5 * (size_t)w + 3) == hx[3 * (size_t)w + 5]);
+	timed("reverse in 48 KiB", rep, [&] { reverse<<<n / 1024, 256, 48 << 10>>>(y, x); });
+	check("reverse in 48 KiB", at(y, 256 + 3) == hx[256 + 252]);
+	timed("local array", rep, [&] { local_array<<<n / 4096, 256>>>(out, idx); });
+	int l[64];
+	for (int k = 0; k < 64; k++) l[k] = hi[261] + k;
+	for (int k = 0; k < 16; k++) l[(261 * 7 + k * 5) & 63] += l[(261 + k) & 63];
+	check("local array", at(out, 261) == l[261 & 63]);
 	return 0;
 }

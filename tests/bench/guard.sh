@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# guard.sh [SHIFT] - what the guard costs kernels: tests/bench/bench_kernels.cu natively, through a worker, and through
-# one that records no violations, in one go; one table. SHIFT: problems so many powers of two smaller. Without a GPU
-# (BENCH_DEVICE=soft) the worker with reports takes the place of the native run: only the difference means something.
+# guard.sh [SHIFT] - what the guard costs kernels: tests/bench/bench_kernels.cu natively, through a worker, through one
+# that records no violations, and through one that clears no shared and local memory, in one go; one table. SHIFT:
+# problems so many powers of two smaller. Without a GPU (BENCH_DEVICE=soft) the worker as it is takes the place of the
+# native run: only the difference means something.
 set -eu
 cd "$(dirname "$0")/../.."
 out=build/bench
@@ -26,10 +27,11 @@ through() { # FILE, options of the worker
 
 through $out/kernels.reports.txt
 through $out/kernels.quiet.txt --no-report
+through $out/kernels.stale.txt --no-scrub
 if [ "$device" = gpu ]; then
 	$out/native_bench_kernels "$smaller" >$out/kernels.native.txt
 else
 	cp $out/kernels.reports.txt $out/kernels.native.txt
 fi
 ${LUA:-lua5.4} tests/bench/compare.lua $out/kernels.native.txt "guarded=$out/kernels.reports.txt" \
-	"without reports=$out/kernels.quiet.txt"
+	"without reports=$out/kernels.quiet.txt" "no clearing=$out/kernels.stale.txt"

@@ -1,6 +1,7 @@
 /* contain_fuzz.c - what the verifier accepts, softgpu runs: texts are mutated, and each mutant that is accepted is
- * executed with hostile arguments in the world of tests/guard/world.h.  It must not touch or read what is outside or what others left in shared and local memory, not
- * fault, and end when the kill flag is set. This asks the hardware's stand-in instead of the verifier's rules. 
+ * executed with hostile arguments in the world of tests/guard/world.h.  It must not touch or read what is outside or
+ * what others left in shared and local memory, not fault, and end when the kill flag is set. This asks the hardware's
+ * stand-in instead of the verifier's rules.
  * Deterministic but for time: contain_fuzz SEED SECONDS.
  *
  * The canary build (FUZZ_CANARY) takes the fences away from accepted texts before it runs them; it must find

@@ -97,7 +97,9 @@ static const char good_ptx[] =
 	"\tcvta.to.global.u64 %rd2, %rd1;\n\tmul.wide.u32 %rd3, %r2, 4;\n\tadd.s64 %rd4, %rd2, %rd3;\n"
 	"\tld.global.u32 %r3, [%rd4];\n\tadd.u32 %r3, %r3, %r3;\n\tst.global.u32 [%rd4], %r3;\n$end:\n\tret;\n}\n";
 
-static const struct guard_options options = { .report = true, .fence = true, .poll = true, .scrub = true, .target_sm = 90 };
+static struct guard_options options = {
+	.report = true, .fence = true, .poll = true, .scrub = true, .target_sm = 90
+};
 
 struct got {
 	struct guard_result r; struct guard_verdict v; char *text; size_t len; void *cubin; size_t cubin_len;
@@ -134,11 +136,29 @@ static bool works(struct guard_helper *h, char why[512])
 
 /* --- cases ----------------------------------------------------------------------------------- */
 
+/* With the option and without it. */
+static void scrub(struct guard_helper *h)
+{
+	static const char text[] = ".version 8.0\n.target sm_90\n.address_size 64\n.visible .entry f()\n{\n"
+		"\t.reg .b32 %r<2>;\n\t.shared .align 4 .b8 s[64];\n\tld.shared.u32 %r1, [s];\n\tret;\n}\n";
+	struct got g;
+
+	run(h, text, strlen(text), false, &g);
+	report(g.rc == 0 && g.v.ok && strstr(g.text, "mov.b32 %gzz, 0;"), "scrub", g.why);
+	release(&g);
+	options.scrub = false;
+	run(h, text, strlen(text), false, &g);
+	report(g.rc == 0 && g.v.ok && !strstr(g.text, "%gzz"), "no_scrub", g.why);
+	release(&g);
+	options.scrub = true;
+}
+
 static void inputs(struct guard_helper *h)
 {
 	char why[512];
 	struct got g;
 	report(works(h, why), "accepted", why);
+	scrub(h);
 
 	const char *bad = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry f()\n{\n"
 		"\tmapa.u64 %rd1, %rd2, 0;\n\tret;\n}\n";

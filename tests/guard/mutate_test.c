@@ -526,7 +526,7 @@ static void label_before_use(int i)
 		char reg[32], d[32];
 		snprintf(reg, sizeof reg, "%.*s", (int)(strcspn(p, ",;}]+:| ") < 31 ? strcspn(p, ",;}]+:| ") : 31), p);
 		bool is_dest = defines(T.line[i], d) && !strcmp(d, reg);
-		if (!strcmp(reg, "%gcq") || starts(reg, "%gz"))     /* their own lines see to it: cluster_, scrub_lines */
+		if (!strcmp(reg, "%gcq") || starts(reg, "%gz")) /* their own lines see to it: cluster_, scrub_lines */
 			continue;
 		if (entry_register(reg) || starts(s, ".reg") || poll_line(T.line[i]) || is_dest)
 			continue;
@@ -750,14 +750,38 @@ static void cluster_lines(int i)
 static void scrub_lines(int i)
 {
 	static const char *const edits[][2] = {
-		{ "%gzz, 0", "%gzz, 1" }, { "{%gzz", "{%r0" }, { "%gzz}", "%gzo}" }, { ".v4.b32", ".v2.b32" },
-		{ ".v4.b32", ".v4.b16" }, { "%gsn", "%gsd" }, { "%gsn", "32" }, { "%gzo, %gsb", "%gzo, %gsd" },
-		{ "[%gza]", "[%gza+16]" }, { "[%gza+16]", "[%gza]" }, { "[%gza+16]", "[%gza+32]" }, { ", 32;", ", 64;" },
-		{ ", 4;", ", 5;" }, { ", 4;", ", 3;" }, { "%tid", "%ntid" }, { "%ntid", "%tid" }, { "%ntid.x", "%ntid.y" },
-		{ ".lt", ".le" }, { ".lt", ".gt" }, { ".ge", ".lt" }, { "@%gzq", "@!%gzq" }, { "@%gzq ", "" },
-		{ "$Lzero2", "$Lzero3" }, { "$Lzero3", "$Lzero2" }, { "$Lzero1", "$L1" }, { "$Lzero2", "$L2" },
-		{ "%gzo, %gzs", "%gzo, %gzt" }, { "mad", "mul" }, { "[ag_local_", "[ag_smem_" }, { "bar.sync 0", "bar.sync 1" },
-		{ "st.shared", "st.local" }, { "st.local", "st.shared" },
+		{ "%gzz, 0", "%gzz, 1" },
+		{ "{%gzz", "{%r0" },
+		{ "%gzz}", "%gzo}" },
+		{ ".v4.b32", ".v2.b32" },
+		{ ".v4.b32", ".v4.b16" },
+		{ "%gsn", "%gsd" },
+		{ "%gsn", "32" },
+		{ "%gzo, %gsb", "%gzo, %gsd" },
+		{ "[%gza]", "[%gza+16]" },
+		{ "[%gza+16]", "[%gza]" },
+		{ "[%gza+16]", "[%gza+32]" },
+		{ ", 32;", ", 64;" },
+		{ ", 4;", ", 5;" },
+		{ ", 4;", ", 3;" },
+		{ "%tid", "%ntid" },
+		{ "%ntid", "%tid" },
+		{ "%ntid.x", "%ntid.y" },
+		{ ".lt", ".le" },
+		{ ".lt", ".gt" },
+		{ ".ge", ".lt" },
+		{ "@%gzq", "@!%gzq" },
+		{ "@%gzq ", "" },
+		{ "$Lzero2", "$Lzero3" },
+		{ "$Lzero3", "$Lzero2" },
+		{ "$Lzero1", "$L1" },
+		{ "$Lzero2", "$L2" },
+		{ "%gzo, %gzs", "%gzo, %gzt" },
+		{ "mad", "mul" },
+		{ "[ag_local_", "[ag_smem_" },
+		{ "bar.sync 0", "bar.sync 1" },
+		{ "st.shared", "st.local" },
+		{ "st.local", "st.shared" },
 	};
 	const char *s = statement(T.line[i]), *lit = strrchr(s, ' ');
 	char out[LINE], twice[LINE * 2];

@@ -2,9 +2,9 @@
  *
  * tests/guard/rewrite/ holds one case a file: PTX, then `// >>> expect OPTIONS` and, as comments, the guarded body it
  * must become, or `// >>> refuse LINE: text` with what the message must contain.  OPTIONS: wide, noreport, nopoll,
- * nofence, scrub, gate. With UPDATE=1 in the environment the expected bodies are written anew, for a person to read before
- * they are committed. build/tests/guard_ptx/ holds what nvcc made of tests/guard/cu/: every file must be rewritten,
- * verified and assembled. */
+ * nofence, scrub, gate. With UPDATE=1 in the environment the expected bodies are written anew, for a person to
+ * read before they are committed. build/tests/guard_ptx/ holds what nvcc made of tests/guard/cu/: every file must be
+ * rewritten, verified and assembled. */
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -264,7 +264,8 @@ static void golden(const char *path)
 
 static void compiled(char **paths, uint32_t n, const char *name)
 {
-	static const char *const variants[] = { "", "wide", "noreport", "nofence nopoll", "scrub", "wide noreport scrub" };
+	static const char *const variants[] = { "", "wide", "noreport", "nofence nopoll", "scrub",
+		"wide noreport scrub" };
 	struct guard_input in[8];
 	char *texts[8];
 

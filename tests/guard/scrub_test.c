@@ -95,8 +95,9 @@ static void shapes(unsigned fixed, unsigned local, unsigned dyn)
 		char shape[128];
 		snprintf(shape, sizeof shape, "%s/%u_%u_%u", name, b.x, b.y, b.z);
 		ok = !s.shared && !s.local && s.looked == all;
-		check(ok, shape, "block %u %u %u: %u words of shared and %u of local memory are not zero; %u of %u seen",
-			b.x, b.y, b.z, s.shared, s.local, s.looked, all);
+		check(ok, shape,
+		      "block %u %u %u: %u words of shared and %u of local memory are not zero; %u of %u seen", b.x,
+		      b.y, b.z, s.shared, s.local, s.looked, all);
 	}
 	exec_unload(m);
 }

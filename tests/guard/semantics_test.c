@@ -291,8 +291,8 @@ static void compare(const struct run *r, bool wide)
 		return;
 	}
 	e[0] = launch(m, name, o, params[0], size);
-	if (!guard_files(paths, 1, (struct guard_options){ .wide = wide, .report = true, .fence = true, .poll = true, .scrub = !wide,
-		.target_sm = 90 }, &g, full))
+	if (!guard_files(paths, 1, (struct guard_options){ .wide = wide, .report = true, .fence = true, .poll = true,
+		.scrub = !wide, .target_sm = 90 }, &g, full))
 		return;
 	if (wide)
 		top = base + WINDOW - 3 * ROOM;         /* buffers on both sides of the 4 GiB line */
@@ -371,8 +371,8 @@ static void outputs(void)
 
 	for (int c = 0; c < 4; c++) {
 		top = base + GUARD_SLACK;
-		if (!guard_files(paths, 1, (struct guard_options){ .report = true, .fence = true, .poll = true, .scrub = true,
-			.target_sm = 90 }, &g, "output"))
+		if (!guard_files(paths, 1, (struct guard_options){ .report = true, .fence = true, .poll = true,
+			.scrub = true, .target_sm = 90 }, &g, "output"))
 			return;
 		install(&g, false);
 		put_params("i i", params, &b);
@@ -462,8 +462,8 @@ static void reaches_out(bool wide, uint64_t stranger)
 	CUresult e;
 
 	top = base + GUARD_SLACK;
-	if (!guard_files(paths, 1, (struct guard_options){ .wide = wide, .report = true, .fence = true, .poll = true, .scrub = !wide,
-		.target_sm = 90 }, &g, "rogue"))
+	if (!guard_files(paths, 1, (struct guard_options){ .wide = wide, .report = true, .fence = true, .poll = true,
+		.scrub = !wide, .target_sm = 90 }, &g, "rogue"))
 		return;
 	install(&g, wide);
 	one_poke("stranger", &g, stranger + 64, stranger + 64, GUARD_FAULT_ADDRESS, wide);

@@ -56,7 +56,8 @@ __global__ void vectors(const float4 *__restrict__ g, float4 *f, double2 *d, uch
 __global__ void atomics(int *o, unsigned long long *l, double *d, unsigned short *h)
 {
 	__shared__ int s[4];
-	s[threadIdx.x & 3] = 0;
+	for (int i = threadIdx.x; i < 4; i += blockDim.x)
+		s[i] = 0;
 	__syncthreads();
 	atomicAdd(&s[o[0] & 3], 1);
 	atomicMax(o + 1, s[1]);

@@ -35,7 +35,7 @@ __global__ void calls(float *o, int n, point p)
 		l[i] = o[i] + n;
 	s[threadIdx.x & 63] = o[0];
 	__syncthreads();
-	o[threadIdx.x] = helper(o, n, q) + helper(s, n, p) + helper(l, n & 7, q);
+	o[64 + threadIdx.x] = helper(o, n, q) + helper(s, n, p) + helper(l, n & 7, q);
 }
 
 __global__ void swaps(int *o, int n)

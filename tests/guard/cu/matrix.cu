@@ -5,7 +5,8 @@ __global__ void tensor(const __half *g, float *o)
 {
 	__shared__ __half s[512];
 	unsigned r[4], p = (unsigned)__cvta_generic_to_shared(&s[threadIdx.x * 8]);
-	s[threadIdx.x] = g[threadIdx.x];
+	for (int i = threadIdx.x; i < 512; i += 32)
+		s[i] = g[i];
 	__syncthreads();
 	asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]),
 		"=r"(r[2]), "=r"(r[3]) : "r"(p));

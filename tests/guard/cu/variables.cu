@@ -19,8 +19,10 @@ __global__ void dyn(float *o, int n)
 {
 	__shared__ double fixed[32];
 	int t = threadIdx.x;
-	dynamic[t] = o[t];
-	fixed[t & 31] = o[t];
+	for (int i = t; i < 256; i += blockDim.x)
+		dynamic[i] = o[i];
+	if (t < 32)
+		fixed[t] = o[t];
 	__syncthreads();
 	float s = 0;
 	for (int i = 0; i < n; i++)
