@@ -29,7 +29,8 @@ void world_set(bool wide);              /* secrets outside, zeroes inside, no re
  * each thread's local memory. */
 void world_leave(uint32_t word);
 bool world_untouched(bool wide);        /* every secret is where it was */
-bool world_leaked(void);                /* the secret, at any byte of what the client can look at */
+bool world_holds(uint32_t word);        /* that word, at any byte of what the client can look at */
+bool world_leaked(void);                /* the secret */
 bool world_describe(struct exec_module *m, bool wide);  /* writes ag_desc of a guarded module */
 
 /* While the grid runs: after first_ms *first becomes 1 (NULL: what then_ms does), after then_ms the grid is cancelled.
