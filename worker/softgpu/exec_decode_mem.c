@@ -462,7 +462,7 @@ static bool cp(struct dec *d)
 		c = new_copy(d);
 		async_address(d, opnd(d, 0), d->i->space, &c->dst);
 		o = emit(d, op_mbarrier);
-		o->x = MB_ARRIVE;
+		o->x = MB_ARRIVE_COPY;
 		o->b = o->d = REF_NONE;
 		o->ext = c;
 		return true;
@@ -493,14 +493,12 @@ static bool mbarrier(struct dec *d)
 	bool arrive = has(d, PTX_MOD_arrive), drop = has(d, PTX_MOD_arrive_drop), tx = has(d, PTX_MOD_expect_tx);
 	bool test = has(d, PTX_MOD_test_wait) || has(d, PTX_MOD_try_wait), token = test && !has(d, PTX_MOD_parity);
 	unsigned ai = test || ((arrive || drop) && d->i->nops > 1 && opnd(d, 0)->kind != PTX_O_ADDR) ? 1 : 0;
-	uint32_t mode = has(d, PTX_MOD_init) ? MB_INIT : has(d, PTX_MOD_inval) ? MB_INVAL : drop ? MB_DROP
-		: arrive && tx ? MB_ARRIVE_EXPECT : arrive ? MB_ARRIVE : tx ? MB_EXPECT : has(d, PTX_MOD_complete_tx)
-		? MB_COMPLETE
+	uint32_t mode = has(d, PTX_MOD_init) ? MB_INIT : has(d, PTX_MOD_inval) ? MB_INVAL
+		: drop ? (tx ? MB_DROP_EXPECT : MB_DROP) : arrive ? (tx ? MB_ARRIVE_EXPECT : MB_ARRIVE)
+		: tx ? MB_EXPECT : has(d, PTX_MOD_complete_tx) ? MB_COMPLETE
 		: token ? MB_TEST : test ? MB_TEST_PARITY : MB_PENDING;
 	uint32_t b = REF_NONE, to = REF_NONE;
 	struct async_copy *c = new_copy(d);
-	if (drop && tx)
-		return false;
 	if (mode == MB_PENDING) {
 		b = src(d, opnd(d, 1), 8);
 		to = dst(d, opnd(d, 0), 4, false);

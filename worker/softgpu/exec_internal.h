@@ -349,8 +349,8 @@ enum mem_class { MC_SHARED32, MC_SHARED64, MC_LOCAL32, MC_LOCAL64, MC_GLOBAL, MC
 /* Operands of asynchronous copies and mbarriers, op.ext. */
 struct async_addr { uint32_t ref, cls; int64_t off; };
 struct async_copy { struct async_addr src, dst, bar; bool has_bar; };
-enum { MB_INIT, MB_INVAL, MB_EXPECT, MB_COMPLETE, MB_ARRIVE_EXPECT, MB_ARRIVE, MB_NOCOMPLETE, MB_DROP, MB_TEST,
-	MB_TEST_PARITY, MB_PENDING };
+enum { MB_INIT, MB_INVAL, MB_EXPECT, MB_COMPLETE, MB_ARRIVE_EXPECT, MB_ARRIVE, MB_ARRIVE_COPY, MB_DROP,
+	MB_DROP_EXPECT, MB_TEST, MB_TEST_PARITY, MB_PENDING };
 enum { MA_LOAD, MA_STORE, MA_ATOMIC };   /* op.e of memory ops */
 
 /* exec_mem.c: host address of every lane of an access, in w->ptr.  Raises the hardware's error. */

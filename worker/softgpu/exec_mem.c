@@ -262,41 +262,71 @@ const struct op *op_cp_async(struct warp *w, const struct op *o, uint32_t m)
 
 /* --- mbarrier ------------------------------------------------------------------------------------ */
 
-/* The opaque 64 bits: pending 0..19, expected 20..39, bytes still to come 40..61 (biased), phase 62. */
-#define MB_COUNT 0xfffffull
-#define MB_TX_BIAS (1ll << 21)
+/* The opaque 64 bits, as ptxas's code for init and pending_count lays them out: 1..20 the expected count and 43..62 the
+ * pending one, both negative; 21..42 the bytes still to come; 63 the phase.  An H200 checks every step: more arrivals
+ * than are pending (all lanes of an instruction count at once, before the phase can end), or bytes beyond 20 bits, are a
+ * launch failure.  So is an arrival at memory that is 0, or was invalidated: nobody is pending there. */
+#define MB_COUNT 0xfffffu
+#define MB_TX_MAX ((1 << 20) - 1)
+#define MB_PHASE 63
 struct mbar { uint32_t pending, expected, phase; int64_t tx; };
+
+static uint32_t mb_count(uint64_t negative) { return -(uint32_t)negative & MB_COUNT; }
 
 static struct mbar mb_load(const uint8_t *p)
 {
 	uint64_t v;
 	memcpy(&v, p, 8);
-	return (struct mbar){ .pending = v & MB_COUNT, .expected = v >> 20 & MB_COUNT, .phase = v >> 62 & 1,
-		.tx = (int64_t)(v >> 40 & 0x3fffff) - MB_TX_BIAS };
+	return (struct mbar){ .pending = mb_count(v >> 43), .expected = mb_count(v >> 1), .phase = v >> MB_PHASE,
+		.tx = (int64_t)(v << 21) >> 42 };
 }
 
 static uint64_t mb_pack(const struct mbar *b)
 {
-	return (uint64_t)(b->pending & MB_COUNT) | (uint64_t)(b->expected & MB_COUNT) << 20
-		| (uint64_t)((b->tx + MB_TX_BIAS) & 0x3fffff) << 40 | (uint64_t)b->phase << 62;
+	return (uint64_t)mb_count(b->pending) << 43 | (uint64_t)mb_count(b->expected) << 1
+		| ((uint64_t)b->tx & 0x3fffff) << 21 | (uint64_t)b->phase << MB_PHASE;
 }
 
-static void mb_store(uint8_t *p, struct mbar *b)
+static void mb_store(uint8_t *p, const struct mbar *b)
 {
-	if (!b->pending && !b->tx) {
-		b->phase ^= 1;
-		b->pending = b->expected;
-	}
 	uint64_t v = mb_pack(b);
 	memcpy(p, &v, 8);
+}
+
+/* The phase ends when nobody and nothing is missing. */
+static void mb_turn(uint8_t *p)
+{
+	struct mbar b = mb_load(p);
+	if (b.pending || b.tx)
+		return;
+	b.phase ^= 1;
+	b.pending = b.expected;
+	mb_store(p, &b);
+}
+
+static void mb_arrive(struct warp *w, const struct op *o, uint32_t l, struct mbar *b, uint32_t n)
+{
+	if (n > b->pending)
+		exec_raise(w, o, l, CUDA_ERROR_LAUNCH_FAILED, 0, "%u arrive at an mbarrier where %u are pending", n,
+			b->pending);
+	b->pending -= n;
+}
+
+static void mb_tx(struct warp *w, const struct op *o, uint32_t l, struct mbar *b, int64_t n)
+{
+	if (n < -MB_TX_MAX || n > MB_TX_MAX || b->tx + n < -MB_TX_MAX || b->tx + n > MB_TX_MAX)
+		exec_raise(w, o, l, CUDA_ERROR_LAUNCH_FAILED, 0, "%lld bytes more at an mbarrier with %lld pending",
+			(long long)n, (long long)b->tx);
+	b->tx += n;
 }
 
 static void mb_bytes(struct warp *w, const struct op *o, uint32_t l, const struct async_addr *a, int64_t n)
 {
 	uint8_t *p = lane_ptr(w, o, l, a, 8, MA_STORE);
 	struct mbar b = mb_load(p);
-	b.tx += n;
+	mb_tx(w, o, l, &b, n);
 	mb_store(p, &b);
+	mb_turn(p);
 }
 
 /* cp.async.bulk: c bytes from src to dst, then that many bytes arrive at the mbarrier, if there is one. */
@@ -321,42 +351,77 @@ const struct op *op_cp_bulk(struct warp *w, const struct op *o, uint32_t m)
 	return o + 1;
 }
 
+/* One lane's step of mode x by v, but for the end of the phase. */
+static void mb_step(struct warp *w, const struct op *o, uint32_t l, struct mbar *b, uint32_t v)
+{
+	switch (o->x) {
+	case MB_INIT: *b = (struct mbar){ .pending = v & MB_COUNT, .expected = v & MB_COUNT }; break;
+	case MB_INVAL: *b = (struct mbar){ 0 }; break;
+	case MB_EXPECT: mb_tx(w, o, l, b, v); break;
+	case MB_COMPLETE: mb_tx(w, o, l, b, -(int64_t)v); break;
+	case MB_ARRIVE: mb_arrive(w, o, l, b, v); break;
+	/* Done by the copy, some time: an H200 lets it pass where the barrier is no more. */
+	case MB_ARRIVE_COPY: b->pending -= b->pending != 0; break;
+	case MB_ARRIVE_EXPECT:
+		mb_tx(w, o, l, b, v);
+		mb_arrive(w, o, l, b, 1);
+		break;
+	case MB_DROP_EXPECT:
+		mb_tx(w, o, l, b, v);
+		v = 1;
+		/* fall through */
+	case MB_DROP:
+		mb_arrive(w, o, l, b, v);
+		b->expected = (b->expected - v) & MB_COUNT;
+		break;
+	}
+}
+
+static bool mb_done(const struct op *o, const uint8_t *p, uint64_t v)
+{
+	return (o->x == MB_TEST ? v >> MB_PHASE : v & 1) != mb_load(p).phase;
+}
+
 /* x: MB_*; ext: the address (dst); b: count, parity or token; d: state, predicate or count. */
 const struct op *op_mbarrier(struct warp *w, const struct op *o, uint32_t m)
 {
 	const struct async_copy *c = o->ext;
 	uint32_t pred = 0;
+	uint8_t *at[WARP] = { NULL };
+	bool test = o->x == MB_TEST || o->x == MB_TEST_PARITY;
 	EACH(m, l) {
-		uint8_t *p = o->x == MB_PENDING ? NULL : lane_ptr(w, o, l, &c->dst, 8, MA_STORE);
-		struct mbar b = p ? mb_load(p) : (struct mbar){ 0 };
-		uint64_t v = o->b == REF_NONE ? 1 : o->z == 2 ? R64(w, o->b)[l] : R32(w, o->b)[l],
-			token = p ? mb_pack(&b) : 0;
-		switch (o->x) {
-		case MB_INIT:
-			b = (struct mbar){ .pending = (uint32_t)v, .expected = (uint32_t)v };
-			token = mb_pack(&b);
-			memcpy(p, &token, 8);
+		uint64_t v = o->b == REF_NONE ? 1 : o->z == 2 ? R64(w, o->b)[l] : R32(w, o->b)[l];
+		if (o->x == MB_PENDING) {
+			R32(w, o->d)[l] = 0x100000 - (v >> 43 & MB_COUNT);
 			continue;
-		case MB_INVAL: memset(p, 0, 8); continue;
-		case MB_EXPECT: b.tx += (int64_t)v; break;
-		case MB_COMPLETE: b.tx -= (int64_t)v; break;
-		case MB_ARRIVE_EXPECT: b.tx += (int64_t)v; b.pending--; break;
-		case MB_ARRIVE: b.pending -= (uint32_t)v; break;
-		case MB_NOCOMPLETE: b.pending -= (uint32_t)v; break;
-		case MB_DROP: b.pending -= (uint32_t)v; b.expected -= (uint32_t)v; break;
-		case MB_TEST: pred |= (uint32_t)((v >> 62 & 1) != b.phase) << l; continue;
-		case MB_TEST_PARITY: pred |= (uint32_t)((v & 1) != b.phase) << l; continue;
-		case MB_PENDING: R32(w, o->d)[l] = v & MB_COUNT; continue;
 		}
+		uint8_t *p = at[l] = lane_ptr(w, o, l, &c->dst, 8, MA_STORE);
+		if (test) {
+			pred |= (uint32_t)mb_done(o, p, v) << l;
+			continue;
+		}
+		struct mbar b = mb_load(p);
+		uint64_t token = mb_pack(&b);
+		mb_step(w, o, l, &b, (uint32_t)v);
 		mb_store(p, &b);
 		if (o->d != REF_NONE)
 			R64(w, o->d)[l] = token;
 	}
-	if (o->x == MB_TEST || o->x == MB_TEST_PARITY) {
+	if (test) {
 		PRED(w, o->d) = (PRED(w, o->d) & ~m) | pred;
 		w->spins += 128;
 		w->spun++;
 		w->budget -= 16;
+		return o + 1;
+	}
+	if (o->x == MB_INIT || o->x == MB_INVAL || o->x == MB_PENDING)
+		return o + 1;
+	EACH(m, l) {
+		bool last = true;
+		for (uint32_t k = l + 1; k < WARP; k++)
+			last &= at[k] != at[l];
+		if (last)
+			mb_turn(at[l]);
 	}
 	return o + 1;
 }

@@ -4,28 +4,61 @@
  * A warp-synchronous op waits until every lane its member mask names has come or has exited.  Usually they are the
  * running group; then the op is a plain handler (fn2).  Otherwise the lanes park (G_SYNC) until sync_check() finds a
  * mask complete; lanes may come from different instructions with equal masks, then their source values are collected
- * first (w->sync_src). */
+ * first (w->sync_src).
+ *
+ * Wrong masks, as an H200 takes them.  Where all that are named run together the machine code does not look at masks:
+ * everybody there takes part, also who is not named (mask 0 is a whole warp's), and shfl and bar.warp.sync do not even
+ * need equal ones.  Otherwise the lanes are collected by mask, and a lane that its own mask leaves out, or that waits
+ * for another by a different mask while that one waits for it, is an illegal instruction. */
 #include <string.h>
 #include "exec_internal.h"
 #include "exec_math.h"
 
 /* op.c: member mask register (lanes), op.y: source class SRC_*, op.a: source. */
 
+static bool takes_any_masks(const struct op *o)
+{
+	return o->fn2 == sync_shfl || o->fn2 == op_nop;
+}
+
+/* Raises for lanes m, about to wait: their masks are in w->sync_mm, as are those of all that wait already. */
+static void check_masks(struct warp *w, const struct op *o, uint32_t m)
+{
+	const uint32_t *mm = w->sync_mm;
+	uint32_t waiting = m;
+	for (uint32_t i = 0; i < w->ng; i++)
+		waiting |= w->g[i].state == G_SYNC ? w->g[i].mask : 0;
+	for (uint32_t rest = m; rest; rest &= rest - 1) {
+		uint32_t l = lane_first(rest);
+		if (!(mm[l] >> l & 1))
+			exec_raise(w, o, l, CUDA_ERROR_ILLEGAL_INSTRUCTION, 0, "lane %u is not in its mask 0x%08x", l,
+				mm[l]);
+		for (uint32_t other = mm[l] & waiting; other; other &= other - 1) {
+			uint32_t k = lane_first(other);
+			if (mm[k] != mm[l] && mm[k] >> l & 1)
+				exec_raise(w, o, l, CUDA_ERROR_ILLEGAL_INSTRUCTION, 0,
+					"lanes %u and %u join by different masks: 0x%08x, 0x%08x", l, k, mm[l], mm[k]);
+		}
+	}
+}
+
 const struct op *op_sync(struct warp *w, const struct op *o, uint32_t m)
 {
 	const uint32_t *mm = R32(w, o->c);
-	uint32_t first = mm[lane_first(m)], same = m;
-	if (!(o->c & REF_CONST)) {
-		same = 0;
-		for (uint32_t l = 0; l < WARP; l++)
-			same |= mm[l] == first ? 1u << l : 0;
-	}
-	if (!(m & ~same) && !(first & w->live & ~m)) {
+	uint32_t first = mm[lane_first(m)], named = first, differ = 0;
+	if (!(o->c & REF_CONST))
+		for (uint32_t l = 0; l < WARP; l++) {
+			uint32_t v = m >> l & 1 ? mm[l] : first;
+			differ |= v ^ first;
+			named |= v;
+		}
+	if (!(named & w->live & ~m) && (!differ || takes_any_masks(o))) {
 		w->sync_all = m;
 		return o->fn2(w, o, m);
 	}
 	for (uint32_t rest = m; rest; rest &= rest - 1)
 		w->sync_mm[lane_first(rest)] = mm[lane_first(rest)];
+	check_masks(w, o, m);
 	uint32_t others = w->active & ~m;
 	warp_park(w, o, w->frame, m, G_SYNC, 0);
 	if (others)

@@ -16,7 +16,7 @@ CFLAGS_tests_softgpu_exec_alu := -frounding-math -ffp-contract=off -fno-strict-a
 CFLAGS_worker_softgpu_exec_matrix := -ffp-contract=off -fno-strict-aliasing
 
 # --- tests: each exec_<name>.c links the processor, the parser and the harness; .cu files become PTX ---------------
-SOFT_EXEC_TESTS := exec_nvcc exec_alu exec_flow exec_ptx exec_cluster exec_matrix exec_fuzz
+SOFT_EXEC_TESTS := exec_nvcc exec_alu exec_flow exec_ptx exec_misuse exec_cluster exec_matrix exec_fuzz
 SOFT_EXEC_PTX := build/tests/softgpu/exec_kernels.ptx build/tests/softgpu/exec_matrix_kernels.ptx
 SOFT_EXEC_LIBS := -lm -pthread
 SOFT_EXEC_HARNESS := tests/softgpu/exec_harness.c
