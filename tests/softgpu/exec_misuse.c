@@ -52,7 +52,8 @@ static const struct warp_case { const char *name, *text; bool any_masks; uint32_
 	{ "match_any", "match.any.sync.b32 %r5, %r6, %r4;", false, { 0x1111, 0x2222 },
 	  { 0x11111111, 0x22222222, 0x22222222, 0x44444444, 0x88888888 } },
 	{ "match_all", "match.all.sync.b32 %r5|%p5, %r6, %r4;", false, { 0, 0 }, { 0, 0, 0, 0, 0 } },
-	{ "match_any_64", "match.any.sync.b64 %r5, %rd1, %r4;", false, { 0xffff, 0xffff }, { ~0u, ~0u, ~0u, ~0u, ~0u } },
+	{ "match_any_64", "match.any.sync.b64 %r5, %rd1, %r4;", false, { 0xffff, 0xffff },
+	  { ~0u, ~0u, ~0u, ~0u, ~0u } },
 	{ "elect", "elect.sync %r5|%p5, %r4;", false, { 0, 0 }, { 0, 0, 0, 0, 0 } },
 };
 
@@ -152,6 +153,10 @@ static const struct { const char *name, *text; uint32_t n; bool fails; } mbar_ca
 	{ "copy_arrives", INIT(1) COPY "cp.async.mbarrier.arrive.shared.b64 [%r3]; ", 0, false },
 	{ "copy_arrives_late", INIT(1) COPY "cp.async.mbarrier.arrive.noinc.shared.b64 [%r3]; " INVAL, 0, false },
 	{ "word_0_arrive", "st.shared.u64 [%r3], 0; " ARRIVE, 0, true },
+	{ "word_2_62_drop", "st.shared.u64 [%r3], 0x4000000000000000; " DROP, 0, true },
+	{ "word_ones_wait", "st.shared.u64 [%r3], -1; mbarrier.test_wait.parity.shared.b64 %p1, [%r3], 0; ", 0,
+	  true },
+	{ "word_ones_init", "st.shared.u64 [%r3], -1; " INVAL INIT(1), 0, false },
 	{ "word_0_expect", "st.shared.u64 [%r3], 0; " EXPECT, 1, false },
 	{ "word_0_complete", "st.shared.u64 [%r3], 0; " COMPLETE, 1, false },
 };
@@ -182,7 +187,8 @@ static void test_mbarrier_values(void)
 		"st.global.u32 [%rd1+16], %r5; ret; }", 1, 1, a, 0, 0);
 	check(!r && a[0] == 5 && a[1] == 3 && a[2] == 1 && a[3] == 4 && a[4] == 1, "mbarrier/counts",
 		"error %d (%s) %u %u %u %u %u", r, fault.what, a[0], a[1], a[2], a[3], a[4]);
-	r = run(HEAD ENTRY INIT(%r1) "mov.u32 %r6, 0;\nL: " ARRIVE "mbarrier.test_wait.shared.b64 %p1, [%r3], %rd5; @!%p1 trap; "
+	r = run(HEAD ENTRY INIT(%r1) "mov.u32 %r6, 0;\nL: " ARRIVE
+		"mbarrier.test_wait.shared.b64 %p1, [%r3], %rd5; @!%p1 trap; "
 		"add.u32 %r6, %r6, 1; setp.lt.u32 %p2, %r6, 5; @%p2 bra L; ret; }", 1, 32, a, 0, 32);
 	check(!r, "mbarrier/phases", "error %d (%s)", r, fault.what);
 }

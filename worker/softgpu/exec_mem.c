@@ -263,9 +263,10 @@ const struct op *op_cp_async(struct warp *w, const struct op *o, uint32_t m)
 /* --- mbarrier ------------------------------------------------------------------------------------ */
 
 /* The opaque 64 bits, as ptxas's code for init and pending_count lays them out: 1..20 the expected count and 43..62 the
- * pending one, both negative; 21..42 the bytes still to come; 63 the phase.  An H200 checks every step: more arrivals
- * than are pending (all lanes of an instruction count at once, before the phase can end), or bytes beyond 20 bits, are a
- * launch failure.  So is an arrival at memory that is 0, or was invalidated: nobody is pending there. */
+ * pending one, both negative; 21..41 the bytes still to come; 63 the phase.  An H200 checks every step: more arrivals
+ * than are pending (all lanes of an instruction count at once, before the phase can end), or bytes beyond 20 bits, are
+ * a launch failure.  So is an arrival at memory that is 0, or was invalidated: nobody is pending there; and anything
+ * but init and inval where all bits are set. */
 #define MB_COUNT 0xfffffu
 #define MB_TX_MAX ((1 << 20) - 1)
 #define MB_PHASE 63
@@ -278,13 +279,13 @@ static struct mbar mb_load(const uint8_t *p)
 	uint64_t v;
 	memcpy(&v, p, 8);
 	return (struct mbar){ .pending = mb_count(v >> 43), .expected = mb_count(v >> 1), .phase = v >> MB_PHASE,
-		.tx = (int64_t)(v << 21) >> 42 };
+		.tx = (int64_t)(v << 22) >> 43 };
 }
 
 static uint64_t mb_pack(const struct mbar *b)
 {
 	return (uint64_t)mb_count(b->pending) << 43 | (uint64_t)mb_count(b->expected) << 1
-		| ((uint64_t)b->tx & 0x3fffff) << 21 | (uint64_t)b->phase << MB_PHASE;
+		| ((uint64_t)b->tx & 0x1fffff) << 21 | (uint64_t)b->phase << MB_PHASE;
 }
 
 static void mb_store(uint8_t *p, const struct mbar *b)
@@ -372,7 +373,10 @@ static void mb_step(struct warp *w, const struct op *o, uint32_t l, struct mbar 
 		/* fall through */
 	case MB_DROP:
 		mb_arrive(w, o, l, b, v);
-		b->expected = (b->expected - v) & MB_COUNT;
+		if (v > b->expected)
+			exec_raise(w, o, l, CUDA_ERROR_LAUNCH_FAILED, 0, "%u drop out of an mbarrier of %u", v,
+				b->expected);
+		b->expected -= v;
 		break;
 	}
 }
@@ -389,6 +393,8 @@ const struct op *op_mbarrier(struct warp *w, const struct op *o, uint32_t m)
 	uint32_t pred = 0;
 	uint8_t *at[WARP] = { NULL };
 	bool test = o->x == MB_TEST || o->x == MB_TEST_PARITY;
+	bool checked = o->x != MB_INIT && o->x != MB_INVAL && o->x != MB_ARRIVE_COPY;
+	static const uint8_t all_ones[8] = { 255, 255, 255, 255, 255, 255, 255, 255 };
 	EACH(m, l) {
 		uint64_t v = o->b == REF_NONE ? 1 : o->z == 2 ? R64(w, o->b)[l] : R32(w, o->b)[l];
 		if (o->x == MB_PENDING) {
@@ -396,6 +402,8 @@ const struct op *op_mbarrier(struct warp *w, const struct op *o, uint32_t m)
 			continue;
 		}
 		uint8_t *p = at[l] = lane_ptr(w, o, l, &c->dst, 8, MA_STORE);
+		if (checked && !memcmp(p, all_ones, 8))
+			exec_raise(w, o, l, CUDA_ERROR_LAUNCH_FAILED, 0, "an mbarrier of all ones");
 		if (test) {
 			pred |= (uint32_t)mb_done(o, p, v) << l;
 			continue;

@@ -42,22 +42,19 @@ static void check_masks(struct warp *w, const struct op *o, uint32_t m)
 	}
 }
 
-const struct op *op_sync(struct warp *w, const struct op *o, uint32_t m)
+/* The masks of lanes m differ, or name lanes that are not here. */
+static __attribute__((noinline)) const struct op *sync_apart(struct warp *w, const struct op *o, uint32_t m)
 {
 	const uint32_t *mm = R32(w, o->c);
-	uint32_t first = mm[lane_first(m)], named = first, differ = 0;
-	if (!(o->c & REF_CONST))
-		for (uint32_t l = 0; l < WARP; l++) {
-			uint32_t v = m >> l & 1 ? mm[l] : first;
-			differ |= v ^ first;
-			named |= v;
-		}
-	if (!(named & w->live & ~m) && (!differ || takes_any_masks(o))) {
+	uint32_t named = 0;
+	for (uint32_t rest = m; rest; rest &= rest - 1) {
+		w->sync_mm[lane_first(rest)] = mm[lane_first(rest)];
+		named |= mm[lane_first(rest)];
+	}
+	if (!(named & w->live & ~m) && takes_any_masks(o)) {
 		w->sync_all = m;
 		return o->fn2(w, o, m);
 	}
-	for (uint32_t rest = m; rest; rest &= rest - 1)
-		w->sync_mm[lane_first(rest)] = mm[lane_first(rest)];
 	check_masks(w, o, m);
 	uint32_t others = w->active & ~m;
 	warp_park(w, o, w->frame, m, G_SYNC, 0);
@@ -65,6 +62,21 @@ const struct op *op_sync(struct warp *w, const struct op *o, uint32_t m)
 		warp_park(w, o + 1, w->frame, others, G_RUN, 0);
 	sync_check(w);
 	return warp_pick(w);
+}
+
+const struct op *op_sync(struct warp *w, const struct op *o, uint32_t m)
+{
+	const uint32_t *mm = R32(w, o->c);
+	uint32_t first = mm[lane_first(m)], same = m;
+	if (!(o->c & REF_CONST)) {
+		same = 0;
+		for (uint32_t l = 0; l < WARP; l++)
+			same |= mm[l] == first ? 1u << l : 0;
+	}
+	if ((m & ~same) || (first & w->live & ~m))
+		return sync_apart(w, o, m);
+	w->sync_all = m;
+	return o->fn2(w, o, m);
 }
 
 /* Runs the op of each group for its lanes of `set`, which together are complete. */
