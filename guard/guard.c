@@ -92,6 +92,7 @@ void rw_refuse(struct rw *rw, uint32_t line, const char *fmt, ...)
 
 static void rewrite(struct rw *rw, struct guard_result *out)
 {
+	rw_soft_link(rw);                               /* with barriers in software, where they are needed */
 	rw_link(rw);                                    /* one module: rw->vars, rw->kernels */
 	rw_dump_module(rw, "link");
 	rw_place_module(rw);                            /* .global and .const variables get their offsets */
@@ -143,7 +144,7 @@ static int run(struct rw *rw, const struct guard_input *in, uint32_t n, struct g
 	}
 	if (jumped)
 		return -1;
-	rw->pieces = rw_alloc(rw, n * sizeof(*rw->pieces));
+	rw->pieces = rw_alloc(rw, (n + 1) * sizeof(*rw->pieces));        /* and that of soft.c */
 	rw->gates_used = rw_alloc(rw, rw->opt->ngates + 1);
 	for (uint32_t i = 0; i < n; i++) {
 		rw->piece = i;

@@ -97,9 +97,8 @@
  *     for %ga.  An access without a state space is [%ga<W>_n+imm] or [%gg<W>_n+imm], imm + w <= F, imm % w == 0.  atom
  *     and red take no %gg that a %gpg went into.
  *   brx.idx:   min.u32 %gb_n, any, N-1;   brx.idx %gb_n, $T<k>;              N targets
- *   barriers:  number: and.b32 %gbi_n, any, 15;
- *              count:  min.u32 %gbu_n, any, 1024;   max.u32 %gbv_n, %gbu_n, 32;   and.b32 %gbc_n, %gbv_n, -32;
- *              (literals: 0 to 15, and multiples of 32 from 32 to 1024)
+ *   barriers of the block are number 0, of all threads, sync, and nothing else: bar.sync 0; or barrier.sync 0;
+ *              The hardware ends the context where threads disagree about one.  All others are software (soft.c).
  *   nanosleep: min.u32 %gns_n, any, 1000000;   nanosleep.u32 %gns_n;         (or a literal up to that)
  *   cp.async of z bytes:  cp.async.ca|cg.shared.global [%gs<W>_i+imm], [%ga<W>_j+imm], z;   both as accesses of z
  *              bytes; a fourth operand is a literal up to z, or  min.u32 %gcz_n, any, z;
@@ -228,7 +227,7 @@
 #include "ptx.h"
 
 #define GUARD_BODY_MARK "// agileos: body\n"
-#define GUARD_VERSION 5u            /* of the guarded form; part of the cache key */
+#define GUARD_VERSION 7u            /* of the guarded form; part of the cache key */
 
 /* A gate that client code may call; becomes gate_<name>. The client's text holds `.extern .func (ret) name (params)`,
  * or a *definition* of that name (the fallback that runs where no service exists: adapters/<name>/<name>.cuh): either

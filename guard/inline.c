@@ -459,6 +459,59 @@ static uint32_t *label_order(struct rw *rw, struct ptx_func *f)
 	return order;
 }
 
+/* --- barriers in software --- */
+
+/* A frame whose calls name registers of the kernel. */
+static struct frame kernel_frame(const struct frame *fr)
+{
+	return (struct frame){ .f = fr->f, .up = fr->up, .depth = fr->depth };
+}
+
+static void soft_barrier(struct rw_kernel *k, struct frame *fr, const struct ptx_inst *in)
+{
+	struct frame at = kernel_frame(fr);
+	struct ptx_inst b = *in, call;
+	struct rw_func *target;
+
+	b.ops = rw_alloc(k->rw, in->nops * sizeof(*b.ops) + 1);
+	for (unsigned i = 0; i < in->nops; i++)
+		map_operand(k, fr, &b.ops[i], &in->ops[i]);
+	map_pred(&b, in, fr);
+	call = rw_soft_barrier(k, &b, &target);
+	inline_call(k, &at, &call, target);
+	rw_soft_result(k, &b, &call);
+	k->soft = true;
+}
+
+static void soft_hook(struct rw_kernel *k, struct frame *fr, const char *name)
+{
+	struct frame at = kernel_frame(fr);
+	struct rw_func *target;
+	struct ptx_inst call = rw_soft_call(k->rw, name, k->src->line, 0, false, &target);
+
+	inline_call(k, &at, &call, target);
+}
+
+/* Such a kernel begins by setting its barriers up, and each thread's end is told to those who may wait for it. */
+static void soft_frame(struct rw_kernel *k, struct frame *fr)
+{
+	struct ptx_inst *body;
+	uint32_t before, start;
+
+	put_label(k, k->leave, k->src->line);
+	if (!k->soft)
+		return;
+	soft_hook(k, fr, "ag_soft_end");
+	before = k->ninsts;
+	soft_hook(k, fr, "ag_soft_start");
+	start = k->ninsts - before;
+	body = rw_alloc(k->rw, k->ninsts * sizeof(*body));
+	memcpy(body, k->insts + before, start * sizeof(*body));
+	memcpy(body + start, k->insts, before * sizeof(*body));
+	k->insts = body;
+	k->cap_insts = k->ninsts;
+}
+
 static void one_inst(struct rw_kernel *k, struct frame *fr, const struct ptx_inst *in, bool last)
 {
 	struct rw *rw = k->rw;
@@ -470,11 +523,15 @@ static void one_inst(struct rw_kernel *k, struct frame *fr, const struct ptx_ins
 		return;
 	}
 	rw_check_inst(rw, in);
+	if (rw_soft_wanted(rw, in)) {
+		soft_barrier(k, fr, in);
+		return;
+	}
 	if (info->cls == RW_C_RET) {
 		bool leave = in->op == PTX_OP_exit || fr->entry;
 
 		if (!last || in->has_pred || leave)
-			map_pred(put_branch(k, leave ? RW_LABEL_KILL : fr->ret_label, in->line), in, fr);
+			map_pred(put_branch(k, leave ? k->leave : fr->ret_label, in->line), in, fr);
 		return;
 	}
 	if (info->cls == RW_C_TRAP) {
@@ -656,9 +713,12 @@ void rw_inline(struct rw *rw, struct rw_kernel *k)
 	struct frame fr = { .f = k->src, .entry = true };
 
 	k->nlabels = 1;                 /* 0 is RW_LABEL_KILL */
+	k->leave = rw->soft ? k->nlabels++ : RW_LABEL_KILL;
 	open_frame(k, &fr);
 	rw_func_of(k->src)->active = true;
 	body_of(k, &fr);
+	if (rw->soft)
+		soft_frame(k, &fr);
 	rw_func_of(k->src)->active = false;
 	rw->piece = k->piece;
 	resolve_objects(k);

@@ -24,9 +24,7 @@ static const struct { const char *name, *type; bool widths;
 	[INV_GK] = { "gk", "b32", true },     [INV_GSU] = { "gsu", "b64", true },
 	[INV_GSG] = { "gsg", "b64", true },   [INV_GPU] = { "gpu", "b64", true },
 	[INV_GPG] = { "gpg", "b64", true },   [INV_GG] = { "gg", "b64", true },
-	[INV_GB] = { "gb_", "b32", false },   [INV_GBI] = { "gbi_", "b32", false },
-	[INV_GBU] = { "gbu_", "b32", false }, [INV_GBV] = { "gbv_", "b32", false },
-	[INV_GBC] = { "gbc_", "b32", false }, [INV_GNS] = { "gns_", "b32", false },
+	[INV_GB] = { "gb_", "b32", false }, [INV_GNS] = { "gns_", "b32", false },
 	[INV_GCZ] = { "gcz_", "b32", false }, [INV_GTI] = { "gti_", "b32", false },
 	[INV_GTA] = { "gta_", "b64", false }, [INV_GT] = { "gt_", "b64", false },
 	[INV_GCR] = { "gcr_", "b32", false }, [INV_GCM] = { "gcm_", "b32", false },
@@ -348,70 +346,19 @@ static void branch_table(struct rw_out *o, uint32_t index, const struct ptx_inst
 	rw_line(o, "%sbrx.idx %%gb_%u, $T%u;", in->has_pred ? buf : "", b, o->table_num[table] - 1);
 }
 
-/* A barrier's number or thread count from a register is bounded; a literal is checked. */
-static void bar_operand(struct rw_out *o, const struct ptx_inst *in, const struct ptx_operand *op, bool count,
-	char out[24])
-{
-	uint32_t n;
-
-	if (op->kind == PTX_O_IMM) {
-		bool ok = count ? op->u.imm >= 32 && op->u.imm <= 1024 && op->u.imm % 32 == 0 : op->u.imm <= 15;
-
-		if (!ok)
-			rw_refuse(o->rw, in->line, "a barrier's %s is out of range", count ? "thread count" : "number");
-		snprintf(out, 24, "%" PRIu64, op->u.imm);
-		return;
-	}
-	if (op->kind != PTX_O_REG || o->k->regs[op->u.reg].cls != RW_R)
-		rw_refuse(o->rw, in->line, "a barrier's operand has an unexpected form");
-	if (!count) {
-		n = rw_inv(o, INV_GBI, 0);
-		rw_line(o, "and.b32 %%gbi_%u, %s, 15;", n, rw_rn(o, op->u.reg).s);
-		snprintf(out, 24, "%%gbi_%u", n);
-		return;
-	}
-	n = rw_inv(o, INV_GBU, 0);
-	rw_line(o, "min.u32 %%gbu_%u, %s, 1024;", n, rw_rn(o, op->u.reg).s);
-	rw_line(o, "max.u32 %%gbv_%u, %%gbu_%u, 32;", rw_inv(o, INV_GBV, 0), n);
-	rw_line(o, "and.b32 %%gbc_%u, %%gbv_%u, -32;", rw_inv(o, INV_GBC, 0), n);
-	snprintf(out, 24, "%%gbc_%u", n);
-}
-
 static void barrier(struct rw_out *o, const struct ptx_inst *in)
 {
-	char buf[256], num[24] = "", cnt[24] = "";
+	char buf[256] = "";
 	struct text t = { buf, sizeof(buf), 0, o, in->line };
-	bool red = rw_has(in, PTX_MOD_red), warp = rw_has(in, PTX_MOD_warp);
-	unsigned first = red ? 1 : 0, last = in->nops - (red ? 1 : 0);
 
+	put_pred(&t, in);
 	if (rw_has(in, PTX_MOD_cluster)) {
-		buf[0] = 0;
-		put_pred(&t, in);
 		rw_cluster_barrier(o, in, buf);
 		return;
 	}
-	if (in->nops < 1 || (red && in->nops < 3) || last - first > 2 || (warp && (in->nops != 1 || red)))
-		rw_refuse(o->rw, in->line, "opcode '%s' has an unexpected number of operands", ptx_op_name(in->op));
-	if (!warp) {
-		bar_operand(o, in, &in->ops[first], false, num);
-		if (last - first == 2)
-			bar_operand(o, in, &in->ops[first + 1], true, cnt);
-	}
-	put_pred(&t, in);
 	put_name(&t, in);
 	put(&t, " ");
-	if (red) {
-		put_operand(&t, &in->ops[0]);
-		put(&t, ", ");
-	}
-	if (warp)
-		put_operand(&t, &in->ops[0]);
-	else
-		put(&t, "%s%s%s", num, *cnt ? ", " : "", cnt);
-	if (red) {
-		put(&t, ", ");
-		put_operand(&t, &in->ops[in->nops - 1]);
-	}
+	put_operand(&t, &in->ops[0]);
 	rw_line(o, "%s;", buf);
 }
 

@@ -93,12 +93,14 @@ struct rw_kernel {
 	struct ptx_inst *insts; uint32_t ninsts, cap_insts;
 	struct rw_table *tables; uint32_t ntables, cap_tables;
 	uint32_t nlabels;
+	uint32_t leave;                 /* the label that the client's threads end at */
 	struct rw_pobj *pobjs; uint32_t npobjs, cap_pobjs;
 	struct rw_place_of *places; uint32_t nplaces, cap_places;
 	struct rw_obj smem, dyn, local;
 	uint32_t *param_local;          /* per formal: 1 + offset of its copy in local, 0 none */
 	uint32_t gd;                    /* 1 + register, 0 none */
 	bool uses_printf, hidden_coop;
+	bool soft;                      /* has barriers in software */
 	bool peers;                     /* makes addresses of other blocks' shared memory */
 	uint32_t min_dyn;               /* least dynamic shared size, see guard.h */
 	struct rw_known *known;         /* space.c: per register */
@@ -117,6 +119,7 @@ struct rw {
 	uint32_t err_piece;
 	uint32_t piece;                 /* being worked on, for messages */
 	struct rw_piece *pieces; uint32_t npieces;
+	uint32_t soft;                  /* 1 + index of the piece with the guard's barriers, 0 none */
 	struct rw_name **names; uint32_t nnames_cap;     /* link.c */
 	struct rw_varslot *varmap; uint32_t varmap_cap, varmap_n;
 	struct rw_var **vars; uint32_t nvars, cap_vars;  /* definitions, in order */
@@ -193,6 +196,16 @@ static inline uint64_t rw_smem_room(const struct rw_kernel *k)
 {
 	return k->smem.bytes - (k->peers ? RW_PEER_BYTES : 0);
 }
+
+/* soft.c: block barriers in software.  rw_soft_link adds their piece to a module that needs it; the calls have operands
+ * and predicate of the kernel. */
+bool rw_is_block_barrier(const struct ptx_inst *in);
+void rw_soft_link(struct rw *rw);
+bool rw_soft_wanted(const struct rw *rw, const struct ptx_inst *in);
+struct ptx_inst rw_soft_call(struct rw *rw, const char *name, uint32_t line, unsigned nargs, bool result,
+	struct rw_func **target);
+struct ptx_inst rw_soft_barrier(struct rw_kernel *k, const struct ptx_inst *in, struct rw_func **target);
+void rw_soft_result(struct rw_kernel *k, const struct ptx_inst *in, const struct ptx_inst *call);
 
 /* Runtime functions and gates (callee.c). */
 struct rw_callee {

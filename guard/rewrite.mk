@@ -2,8 +2,8 @@
 # calls.
 
 REWRITE_SRC := $(addprefix guard/,align.c callee.c cluster.c compose.c define.c dump.c fence.c foresee.c guard.c \
-	inline.c link.c matrix.c ops.c poll.c print.c prune.c relocate.c report.c result.c scrub.c space.c \
-	strip.c texture.c warp.c)
+	inline.c link.c matrix.c ops.c poll.c print.c prune.c relocate.c report.c result.c scrub.c soft.c \
+	space.c strip.c texture.c warp.c)
 REWRITE_OBJ := $(call objs,$(REWRITE_SRC))
 REWRITE_ASAN_OBJ := $(call asan_objs,$(REWRITE_SRC))
 
@@ -15,9 +15,18 @@ build/gen/guard_runtime.ptx: guard/rt/runtime.cu guard/device.h
 build/gen/guard_runtime.c: build/gen/guard_runtime.ptx guard/rt/embed.lua
 	$(LUA) guard/rt/embed.lua $< guard_runtime_ptx > $@
 
-build/obj/build/gen/guard_runtime.o build/asan/obj/build/gen/guard_runtime.o: build/gen/guard_runtime.c
-REWRITE_OBJ += build/obj/build/gen/guard_runtime.o
-REWRITE_ASAN_OBJ += build/asan/obj/build/gen/guard_runtime.o
+# Barriers in software, which are linked to clients' modules.
+build/gen/guard_soft.ptx: guard/soft/barrier.cu
+	@mkdir -p $(@D)
+	$(NVCC) -ptx -arch=sm_90 -rdc=true -O3 $< -o $@
+
+build/gen/guard_soft.c: build/gen/guard_soft.ptx guard/rt/embed.lua
+	$(LUA) guard/rt/embed.lua $< guard_soft_ptx whole > $@
+
+GUARD_TEXTS := guard_runtime guard_soft
+$(foreach t,$(GUARD_TEXTS),$(eval build/obj/build/gen/$(t).o build/asan/obj/build/gen/$(t).o: build/gen/$(t).c))
+REWRITE_OBJ += $(GUARD_TEXTS:%=build/obj/build/gen/%.o)
+REWRITE_ASAN_OBJ += $(GUARD_TEXTS:%=build/asan/obj/build/gen/%.o)
 
 # Tests: goldens, and what nvcc makes of tests/guard/cu.  link_*.cu are relocatable pieces of one module.
 GUARD_CU := $(wildcard tests/guard/cu/*.cu)

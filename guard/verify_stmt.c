@@ -471,8 +471,7 @@ static bool source_operand(struct verifier *v, char letter, const struct vop *o,
 	case 'u': return vector_operand(v, o, f, false);
 	case 'i': return (o->kind == VO_IMM && !o->neg) || refuse(v, "a literal is wanted");
 	case 'q': return predicate(v, o);
-	case 'b': return clamped(v, o, "barrier number", "bi", 0, 15, 1);
-	case 'c': return clamped(v, o, "barrier thread count", "bc", 32, 1024, 32);
+	case 'b': return (o->kind == VO_IMM && !o->neg && o->imm == 0) || refuse(v, "bad barrier number");
 	case 'n': return nap(v, o);
 	case 'w': return warp_mask(v, o);
 	case 'm': return memory_operand(v, o, f, f->t / 8 * f->vec);

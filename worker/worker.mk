@@ -4,7 +4,7 @@ WORKER_SRC := $(filter-out worker/main.c,$(sort $(wildcard worker/*.c)))
 WORKER_OBJ := $(call objs,$(WORKER_SRC))
 WORKER_SOFT_OBJ := $(call objs,$(sort $(wildcard worker/softgpu/soft_*.c worker/softgpu/exec_*.c)))
 WORKER_GUARD_OBJ := $(call objs,$(filter-out guard/tool_main.c,$(sort $(wildcard guard/*.c)))) \
-	build/obj/build/gen/guard_runtime.o
+	build/obj/build/gen/guard_runtime.o build/obj/build/gen/guard_soft.o
 WORKER_GEN_OBJ := $(patsubst %,build/obj/build/gen/%.o,worker_table driver_none driver_nv driver_soft)
 WORKER_GEN := $(addprefix build/gen/,driver.h msg.h worker_calls.h)
 
@@ -39,7 +39,7 @@ WORKER_TEST_SRC := tests/worker/stream_test.c tests/worker/serve_test.c tests/wo
 WORKER_TESTS := $(patsubst tests/worker/%_test.c,%,$(WORKER_TEST_SRC))
 WORKER_TEST_OBJ := $(call asan_objs,$(WORKER_SRC) $(WINDOW_SRC) tests/worker/fake.c \
 	$(filter-out guard/tool_main.c,$(sort $(wildcard guard/*.c))) \
-	build/gen/guard_runtime.c $(patsubst %,build/gen/%.c,worker_table driver_none driver_nv driver_soft))
+	$(patsubst %,build/gen/%.c,guard_runtime guard_soft worker_table driver_none driver_nv driver_soft))
 $(WORKER_TEST_OBJ) $(WORKER_TESTS:%=build/asan/obj/tests/worker/%_test.o): | $(WORKER_GEN) build/gen/build_id.h
 
 build/tests/worker_limits: WORKER_TEST_WRAP := -Wl,--wrap=prepared_get,--wrap=prepared_put

@@ -1,10 +1,11 @@
--- embed.lua: the body of nvcc's PTX (header, comments and debug lines dropped) as a C array.
--- usage: lua embed.lua in.ptx NAME > out.c
-local path, name = arg[1], arg[2]
+-- embed.lua: the body of nvcc's PTX (header, comments and debug lines dropped) as a C array; `whole` keeps the header.
+-- usage: lua embed.lua in.ptx NAME [whole] > out.c
+local path, name, whole = arg[1], arg[2], arg[3] == "whole"
 local body = {}
 for line in io.lines(path) do
 	line = line:gsub("//.*$", ""):gsub("%s+$", "")
-	local skip = line == "" or line:match("^%.version") or line:match("^%.target") or line:match("^%.address_size")
+	local head = line:match("^%.version") or line:match("^%.target") or line:match("^%.address_size")
+	local skip = line == "" or (head and not whole)
 		or line:match("^%s*%.file%s") or line:match("^%s*%.loc%s")
 	if not skip then body[#body + 1] = line end
 end

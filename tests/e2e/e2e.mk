@@ -1,8 +1,8 @@
 # End-to-end programs: ordinary CUDA, built by plain nvcc against build/lib; each starts its own worker when it runs.
 # `make e2e-native` builds the same sources against NVIDIA's runtime, to be run on a machine with a GPU.
-E2E := memory vmm reset drv_vectoradd threads streams graphs kernels output faults driver perthread arrays pools misc \
+E2E := memory barriers vmm reset drv_vectoradd threads streams graphs kernels output faults driver perthread arrays pools misc \
 	ptx58 clusters rdc pinned memory_shared streams_shared pinned_shared
-E2E_NVCC := $(NVCC) -std=c++17 -O1 -w
+E2E_NVCC := $(NVCC) -std=c++17 -O1 -w -I.
 E2E_FLAGS_driver := -lcuda
 E2E_FLAGS_vmm := -lcuda
 E2E_FLAGS_misc := -lcuda
@@ -55,7 +55,7 @@ TESTS += tests/client/refusals_test.sh
 BEYOND := build/tests/client_recover build/tests/client_captured
 $(BEYOND): build/tests/client_%: tests/client/%.cu tests/e2e/check.h $(LINK_LIBS) | build/bin/agileos
 	@mkdir -p $(@D)
-	$(E2E_NVCC) -I. -o $@ $< -Lbuild/lib
+	$(E2E_NVCC) -o $@ $< -Lbuild/lib
 TESTS += $(BEYOND)
 
 # Error texts beside those of the toolkit's runtime.

@@ -3,7 +3,7 @@
 ASAN_WORKER_OBJ := $(call asan_objs,worker/main.c $(WORKER_SRC) $(WINDOW_SRC) $(ADAPTERS_SRC) \
 	$(filter-out guard/tool_main.c,$(sort $(wildcard guard/*.c))) \
 	$(sort $(wildcard worker/softgpu/soft_*.c worker/softgpu/exec_*.c)) \
-	$(patsubst %,build/gen/%.c,guard_runtime adapters worker_table driver_none driver_nv driver_soft))
+	$(patsubst %,build/gen/%.c,guard_runtime guard_soft adapters worker_table driver_none driver_nv driver_soft))
 $(ASAN_WORKER_OBJ): | $(WORKER_GEN) build/gen/build_id.h
 build/asan/bin/agileos: $(ASAN_WORKER_OBJ)
 	@mkdir -p $(@D)
