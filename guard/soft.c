@@ -81,7 +81,7 @@ struct ptx_inst rw_soft_call(struct rw *rw, const char *name, uint32_t line, uns
 	return in;
 }
 
-/* A barrier's number or count of threads: a literal is checked here, a register by the hardware's rules when it runs. */
+/* A barrier's number or count of threads: a literal is checked here, a register when it runs. */
 static struct ptx_operand number(struct rw *rw, const struct ptx_inst *in, const struct ptx_operand *op, bool count)
 {
 	if (op->kind == PTX_O_IMM) {
