@@ -175,6 +175,7 @@ struct barrier {
 	uint32_t arrived, expected;  /* threads; expected 0: all that have not exited */
 	uint32_t pop;                /* bar.red */
 	bool all, any, counted;
+	uint8_t kind;                /* BAR_*: what those who wait are here for */
 };
 
 /* The blocks of a cluster run on one thread, taking turns: what the grid hands out are clusters.  A block without a

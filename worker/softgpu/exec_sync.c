@@ -295,18 +295,44 @@ void cta_threads_left(struct cta *c, uint32_t n)
 			bar_check(c, id);
 }
 
+static bool lanes_agree(const uint32_t *v, uint32_t m)
+{
+	uint32_t first = v[lane_first(m)];
+
+	for (uint32_t rest = m; rest; rest &= rest - 1)
+		if (v[lane_first(rest)] != first)
+			return false;
+	return true;
+}
+
+/* The barrier that the lanes of m name, or the fault that an H200 has for it: lanes that disagree, a count that is no
+ * number of warps, and who comes otherwise than those who wait already: with another count or none, or for something
+ * else than they (an arrival is like a sync). Of a number 4 bits matter, of a count 12. */
+static struct barrier *bar_named(struct warp *w, const struct op *o, uint32_t m, uint32_t *id)
+{
+	uint32_t lane = lane_first(m), kind = o->x == BAR_ARRIVE ? BAR_SYNC : o->x, count = 0;
+	bool agree = lanes_agree(R32(w, o->a), m) && (o->b == REF_NONE || lanes_agree(R32(w, o->b), m));
+
+	*id = R32(w, o->a)[lane] % BARRIERS;
+	if (o->b != REF_NONE)
+		count = R32(w, o->b)[lane] & 0xfff;
+	struct barrier *b = &w->cta->bar[*id];
+	if (!agree || count % WARP || count >= 2048 || (o->x == BAR_ARRIVE && !count) ||
+		(b->arrived && (b->kind != kind || b->expected != count)))
+		exec_raise(w, o, lane, CUDA_ERROR_ILLEGAL_INSTRUCTION, 0, "barrier %u, which threads disagree about", *id);
+	b->kind = (uint8_t)kind;
+	b->counted = count != 0;
+	b->expected = count;
+	return b;
+}
+
 /* x: BAR_*; a: register of the barrier's number, b: of the thread count or REF_NONE; c/y: predicate and negation; d:
  * result. */
 const struct op *op_bar(struct warp *w, const struct op *o, uint32_t m)
 {
-	uint32_t lane = lane_first(m), id = R32(w, o->a)[lane], others = w->active & ~m;
-	if (id >= BARRIERS)
-		exec_raise(w, o, lane, CUDA_ERROR_ILLEGAL_INSTRUCTION, 0, "barrier %u", id);
-	struct barrier *b = &w->cta->bar[id];
-	uint32_t n = (uint32_t)__builtin_popcount(m);
-	if (o->b != REF_NONE) {
-		b->counted = true;
-		b->expected = R32(w, o->b)[lane];
+	uint32_t id, others = w->active & ~m, n = (uint32_t)__builtin_popcount(m);
+	struct barrier *b = bar_named(w, o, m, &id);
+	if (b->counted) {
 		/* Counts are whole warps: lanes that do not exist or have exited come with the last ones. */
 		if (!(w->live & ~m))
 			n = WARP;
