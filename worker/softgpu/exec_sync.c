@@ -319,7 +319,7 @@ static struct barrier *bar_named(struct warp *w, const struct op *o, uint32_t m,
 	struct barrier *b = &w->cta->bar[*id];
 	if (!agree || count % WARP || count >= 2048 || (o->x == BAR_ARRIVE && !count) ||
 		(b->arrived && (b->kind != kind || b->expected != count)))
-		exec_raise(w, o, lane, CUDA_ERROR_ILLEGAL_INSTRUCTION, 0, "barrier %u, which threads disagree about", *id);
+		exec_raise(w, o, lane, CUDA_ERROR_ILLEGAL_INSTRUCTION, 0, "barrier %u: threads disagree", *id);
 	b->kind = (uint8_t)kind;
 	b->counted = count != 0;
 	b->expected = count;
