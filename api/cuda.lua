@@ -215,9 +215,6 @@ M.handles = {
 	CUgreenCtx = "GREENCTX",
 }
 
--- A surface's id has an index that no texture has: kernels name both by their index in one table (worker/texture.c).
-M.index_of = { SURFACE = "TEXTURE" }
-
 -- Kinds whose objects the worker destroys when it cannot register them.
 M.destroy = {
 	ARRAY = "cuArrayDestroy", TEXTURE = "cuTexObjectDestroy", SURFACE = "cuSurfObjectDestroy",
