@@ -155,17 +155,18 @@
  *     entry: ld.const.u64 %gtb, [ag_desc+56];   ld.const.u32 %gtc, [ag_desc+64];   sub.u32 %gtl, %gtc, 1;
  *     min.u32 %gti_n, any, %gtl;   mad.wide.u32 %gta_n, %gti_n, 8, %gtb;   ld.global.u64 %gt_n, [%gta_n];
  *     %gt_n is a handle and nothing else.
- *   surfaces (suld.b, sust.b, suq): a table of their own; a handle for each geometry and size of access W, 1 to 16 (what
- *     is moved in all): %gux<W>_n 1d, %guy<W>_n 2d, %guz<W>_n 3d, %guxa<W>_n a1d, %guya<W>_n a2d; %guq_n for suq
+ *   surfaces (suld.b, sust.b, suq): a table of their own; a handle for each geometry and size of access W, 1 to 16
+ *     (what is moved in all): %gux<W>_n 1d, %guy<W>_n 2d, %guz<W>_n 3d, %guxa<W>_n a1d, %guya<W>_n a2d; %guq_n for suq
  *     entry: ld.const.u64 %gub, [ag_desc+104];   ld.const.u32 %guc, [ag_desc+112];   sub.u32 %gul, %guc, 1;
  *     min.u32 %gui_n, any, %gul;   mad.wide.u32 %gua_n, %gui_n, 208, %gub;
  *     ld.global.u64 %guy4_n, [%gua_n+O];   O: 8, 48, 88, 128, 168 in the order above, and 8 * log2 W
  *     ld.global.u64 %guq_n, [%gua_n];
  *     and.b32 %guo<W>_n, any, -W;          x in bytes, of accesses of 2 bytes and more
- *     suld.b.2d.b32.zero any, [%guy4_n, {%guo4_m, any}];   sust.b.a2d.v2.b64.clamp [%guya16_n, {any, %guo16_m, any,
- *     any}], {any, any};   suq.width.b32 any, [%guq_n];    x is the second coordinate of a1d and a2d; there are 1, 2, 4,
- *     2, 4 coordinates, all of them registers.  A cache operator may follow the geometry.  Never .trap, which is
- *     .zero here.
+ *     suld.b.2d.b32.zero any, [%guy4_n, {%guo4_m, any}];   suq.width.b32 any, [%guq_n];
+ *     sust.b.a2d.v2.b64.clamp [%guya16_n, {any, %guo16_m, any, any}], {any, any};
+ *     x is the second coordinate of a1d and a2d; there are 1, 2, 4, 2, 4 coordinates, all of them registers.  A cache
+ *     operator may follow the geometry.  Never .trap, which becomes .zero: an access outside that the hardware would
+ *     make an error reads zero, or writes nothing.
  * Every textually backward branch (and brx.idx with such a target) is directly preceded by a poll, none of it
  * predicated but as shown; between poll and brx.idx stands only its min:
  *     add.u32 %gc, %gc, 1;   and.b32 %gx, %gc, 63;   setp.eq.u32 %gq, %gx, 0;

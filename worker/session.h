@@ -265,7 +265,7 @@ CUresult session_loader(struct session *s);
 CUresult textures_open(struct worker *w);
 void textures_close(struct worker *w);
 CUresult textures_attach(struct session *s);          /* an empty table */
-CUresult texture_unname(struct session *s, ag_id id); /* kernels cannot use it any more; those that did must have ended */
+CUresult texture_unname(struct session *s, ag_id id); /* not any more; kernels that did must have ended */
 unsigned texture_channel_bytes(CUarray_format f);             /* 0: of no size that is known here */
 
 /* surface.c: called by texture.c; unname as there */

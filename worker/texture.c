@@ -1,6 +1,6 @@
-/* texture.c - how guarded kernels name textures: the low word of the program's handle, which is the id's index, looks up
- * the session's table (guard.h).  Every other entry of the table names a texture of the worker's own with a single zero
- * in it, because a number that the driver never gave out may be another client's texture. */
+/* texture.c - how guarded kernels name textures: the low word of the program's handle, which is the id's index, looks
+ * up the session's table (guard.h).  Every other entry of the table names a texture of the worker's own with a single
+ * zero in it, because a number that the driver never gave out may be another client's texture. */
 #include <stdlib.h>
 #include <string.h>
 #include "session.h"
