@@ -93,12 +93,12 @@ bool sandbox_compute(int out_fd)
 		ALLOW(sysinfo),
 		/* an allocator that looks for NUMA nodes finds none */
 		IS(__NR_access, 0, 1), RET(SECCOMP_RET_ERRNO | ENOENT),
-		/* write: to the result only (the request was mapped, there is nothing to read); mmap: nothing to
-		 * execute */
+		/* write: to the result only (the request was mapped, there is nothing to read); mmap, mprotect (an
+		 * allocator takes into use what it has reserved): nothing to execute */
 		IS(__NR_write, 0, 4), LOAD(args[0]), IS((uint32_t)out_fd, 0, 1), RET(SECCOMP_RET_ALLOW),
 			RET(SECCOMP_RET_KILL_PROCESS),
-		IS(__NR_mmap, 0, 4), LOAD(args[2]), BITS(PROT_EXEC, 0, 1), RET(SECCOMP_RET_KILL_PROCESS),
-		RET(SECCOMP_RET_ALLOW),
+		IS(__NR_mmap, 1, 0), IS(__NR_mprotect, 0, 4), LOAD(args[2]), BITS(PROT_EXEC, 0, 1),
+			RET(SECCOMP_RET_KILL_PROCESS), RET(SECCOMP_RET_ALLOW),
 		RET(SECCOMP_RET_KILL_PROCESS),
 	};
 #ifdef __SANITIZE_ADDRESS__

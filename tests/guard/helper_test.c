@@ -340,6 +340,9 @@ static int filtered(int what)
 		char *p = malloc(50 << 20);
 		bool ok = p && write(fd[1], "x", 1) == 1;
 		free(p);
+		/* as an allocator reserves memory and takes it into use */
+		char *q = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		ok &= q != MAP_FAILED && !mprotect(q, 4096, PROT_READ | PROT_WRITE) && (*q = 1);
 		switch (what) {
 		case 1: open("/etc/passwd", O_RDONLY); break;
 		case 2: ok &= write(1, "leak\n", 5) == 5; break;
@@ -348,6 +351,7 @@ static int filtered(int what)
 		case 5: kill(getppid(), 0); break;
 		case 6: socket(AF_UNIX, SOCK_STREAM, 0); break;
 		case 7: read(fd[0], &what, 1); break;
+		case 8: mprotect(q, 4096, PROT_READ | PROT_EXEC); break;
 		}
 		_exit(ok ? 0 : 8);
 	}
@@ -361,8 +365,8 @@ static int filtered(int what)
 static void filter(void)
 {
 	static const char *const names[] = { "compute", "open", "write_elsewhere", "map_code", "fork", "kill",
-		"socket", "read" };
-	for (int i = 0; i < 8; i++) {
+		"socket", "read", "protect_code" };
+	for (int i = 0; i < 9; i++) {
 		char name[64], why[64];
 		int got = filtered(i);
 		snprintf(name, sizeof name, "filter_%s", names[i]);
