@@ -303,6 +303,9 @@ M.structs = {
 		{ check = "(v->Flags & ~(CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_SURFACE_LDST | CUDA_ARRAY3D_CUBEMAP | " ..
 			"CUDA_ARRAY3D_TEXTURE_GATHER | CUDA_ARRAY3D_DEPTH_TEXTURE | " ..
 			"CUDA_ARRAY3D_COLOR_ATTACHMENT)) == 0" },
+		-- What raw accesses do to a depth buffer's or a render target's kind of memory is not documented.
+		{ check = "!(v->Flags & CUDA_ARRAY3D_SURFACE_LDST) || !(v->Flags & (CUDA_ARRAY3D_DEPTH_TEXTURE | " ..
+			"CUDA_ARRAY3D_COLOR_ATTACHMENT))" },
 		samples = { "v.Width = 4; v.Format = CU_AD_FORMAT_FLOAT; v.NumChannels = 1;" },
 	},
 	["struct CUDA_MEMCPY3D_st"] = copy3d(),

@@ -724,7 +724,8 @@ static void surface_handle(int i)
 		{ ", 208, ", ", 8, " }, { ", 208, ", ", 216, " }, { "ag_desc+104", "ag_desc+56" },
 		{ "ag_desc+112", "ag_desc+64" }, { "{%guo", "{%r0, %guo" }, { "%guo4_", "%guo2_" },
 		{ "%guo16_", "%guo8_" }, { "{%guo", "{%r" }, { ".b32", ".b64" }, { ".b8", ".b16" }, { ".v2", ".v4" },
-		{ "[%guq_", "[%gux1_" }, { "}]", ", %r0}]" } };
+		{ "[%guq_", "[%gux1_" }, { "}]", ", %r0}]" }, { ".width", ".array_size" },
+		{ ".height", ".channel_order" }, { ".depth", ".channel_data_type" } };
 	const char *s = statement(T.line[i]);
 	if (starts(s, ".reg") || !strstr(s, "%gu"))
 		return;
