@@ -154,7 +154,8 @@
  *   textures (tex, tld4, txq; a handle is [%gt_n, {...}] or [%gt_n]):
  *     entry: ld.const.u64 %gtb, [ag_desc+56];   ld.const.u32 %gtc, [ag_desc+64];   sub.u32 %gtl, %gtc, 1;
  *     min.u32 %gti_n, any, %gtl;   mad.wide.u32 %gta_n, %gti_n, 8, %gtb;   ld.global.u64 %gt_n, [%gta_n];
- *     %gt_n is a handle and nothing else.
+ *     %gt_n is a handle and nothing else.  txq and suq ask for width, height and depth, which the texture unit knows;
+ *     what else there is ptxas makes a load from a table of the driver's, at an address made of the handle.
  *   surfaces (suld.b, sust.b, suq): a table of their own; a handle for each geometry and size of access W, 1 to 16
  *     (what is moved in all): %gux<W>_n 1d, %guy<W>_n 2d, %guz<W>_n 3d, %guxa<W>_n a1d, %guya<W>_n a2d; %guq_n for suq
  *     entry: ld.const.u64 %gub, [ag_desc+104];   ld.const.u32 %guc, [ag_desc+112];   sub.u32 %gul, %guc, 1;

@@ -16,8 +16,8 @@ __host__ __device__ static unsigned char at(int array, int x, int y, int z)
 	return (unsigned char)((array + 1) << 4 | ((x + 3 * y + 5 * z) & 15));
 }
 
-template <int SHAPE, cudaSurfaceBoundaryMode MODE, class T> __device__ T get(cudaSurfaceObject_t s, int x, int y,
-	int z)
+template <int SHAPE, cudaSurfaceBoundaryMode MODE, class T>
+__device__ T get(cudaSurfaceObject_t s, int x, int y, int z)
 {
 	if constexpr (SHAPE == ONE) return surf1Dread<T>(s, x, MODE);
 	if constexpr (SHAPE == TWO) return surf2Dread<T>(s, x, y, MODE);
@@ -27,8 +27,8 @@ template <int SHAPE, cudaSurfaceBoundaryMode MODE, class T> __device__ T get(cud
 	if constexpr (SHAPE == CUBE) return surfCubemapread<T>(s, x, y, z, MODE);
 }
 
-template <int SHAPE, cudaSurfaceBoundaryMode MODE, class T> __device__ void put(T v, cudaSurfaceObject_t s, int x, int y,
-	int z)
+template <int SHAPE, cudaSurfaceBoundaryMode MODE, class T>
+__device__ void put(T v, cudaSurfaceObject_t s, int x, int y, int z)
 {
 	if constexpr (SHAPE == ONE) surf1Dwrite(v, s, x, MODE);
 	if constexpr (SHAPE == TWO) surf2Dwrite(v, s, x, y, MODE);
