@@ -215,9 +215,6 @@ M.handles = {
 	CUgreenCtx = "GREENCTX",
 }
 
--- A surface's id has an index that no texture has: kernels name both by their index in one table (worker/texture.c).
-M.index_of = { SURFACE = "TEXTURE" }
-
 -- Kinds whose objects the worker destroys when it cannot register them.
 M.destroy = {
 	ARRAY = "cuArrayDestroy", TEXTURE = "cuTexObjectDestroy", SURFACE = "cuSurfObjectDestroy",
@@ -306,6 +303,9 @@ M.structs = {
 		{ check = "(v->Flags & ~(CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_SURFACE_LDST | CUDA_ARRAY3D_CUBEMAP | " ..
 			"CUDA_ARRAY3D_TEXTURE_GATHER | CUDA_ARRAY3D_DEPTH_TEXTURE | " ..
 			"CUDA_ARRAY3D_COLOR_ATTACHMENT)) == 0" },
+		-- What raw accesses do to a depth buffer's or a render target's kind of memory is not documented.
+		{ check = "!(v->Flags & CUDA_ARRAY3D_SURFACE_LDST) || !(v->Flags & (CUDA_ARRAY3D_DEPTH_TEXTURE | " ..
+			"CUDA_ARRAY3D_COLOR_ATTACHMENT))" },
 		samples = { "v.Width = 4; v.Format = CU_AD_FORMAT_FLOAT; v.NumChannels = 1;" },
 	},
 	["struct CUDA_MEMCPY3D_st"] = copy3d(),

@@ -29,7 +29,22 @@ struct guard_desc {
 	uint64_t window_base;       /*  80 for gates and runtime: base and extent of the window, */
 	uint64_t window_extent;     /*  88   as of the latest grant */
 	uint64_t gates;             /*  96 worker-owned: u64 per gate service, its device state (adapters/adapter.h) */
-	uint64_t reserved[3];       /* 104 */
+	uint64_t surfaces;          /* 104 worker-owned table of struct guard_surface */
+	uint32_t nsurfaces;         /* 112 entries, at least 1 */
+	uint32_t pad2;              /* 116 */
+	uint64_t reserved;          /* 120 */
+};
+
+/* What a surface instruction says of its surface. */
+enum guard_geometry { GUARD_1D, GUARD_2D, GUARD_3D, GUARD_A1D, GUARD_A2D, GUARD_GEOMETRIES };
+
+/* One surface as kernels find it: an instruction takes the handle of its geometry and of its access's size (1, 2, 4, 8,
+ * 16 bytes).  That is the surface where the array has this geometry and its rows hold whole accesses of this size, else
+ * the empty surface of that geometry.  What the hardware does to a header of another geometry is not documented, and
+ * an access across the end of a row could reach what lies behind it. */
+struct guard_surface {
+	uint64_t query;                        /* suq */
+	uint64_t handle[GUARD_GEOMETRIES][5];  /* [1][2], at 8 + 40 + 16: 2d, 4 bytes */
 };
 
 enum guard_fault_kind {

@@ -11,14 +11,16 @@ enum inv { INV_GL, INV_GA, INV_GH, INV_GSO, INV_GSM, INV_GSA, INV_GS, INV_GPO, I
 	INV_GKM, INV_GKA,
 	INV_GK, INV_GSU, INV_GSG, INV_GPU, INV_GPG, INV_GG, INV_GB, INV_GNS,
 	INV_GCZ, INV_GTI, INV_GTA,
-	INV_GT, INV_GCR, INV_GCM, INV_GCB, INV_GCO, INV_GCI, INV_GCJ, INV_GCS, INV_GCU, INV_GCG, INV_GN,
+	INV_GT, INV_GUI, INV_GUA, INV_GUQ, INV_GUO, INV_GUX, INV_GUY, INV_GUZ, INV_GUXA, INV_GUYA,
+	INV_GCR, INV_GCM, INV_GCB, INV_GCO, INV_GCI, INV_GCJ, INV_GCS, INV_GCU, INV_GCG, INV_GN,
 	INV_GAM, INV_GMM, INV_GY, INV_COUNT };
 
 /* Entry-block registers, each with its line. */
 enum entry { EN_GW = 1, EN_GM = 2, EN_GD = 4, EN_POLL = 8, EN_GSB = 16, EN_GSN = 32, EN_GLB = 64, EN_GKB = 128,
 	EN_GT = 256,
 	EN_GWE = 512, EN_CLUSTER = 1024, EN_ZERO = 2048, EN_ZERO_SHARED = 4096, EN_ZERO_LOCAL = 8192,
-	EN_ZERO_LOOP = 16384 };
+	EN_ZERO_LOOP = 16384,
+	EN_GU = 32768 };
 
 /* warp.c: which masks a kernel's joins of a warp's threads have: there are no joins, all are -1, or each is of the
  * threads that come together. */
@@ -133,6 +135,7 @@ void rw_cluster_exit(struct rw_out *o);
 /* matrix.c, texture.c: the lines before, and the operands to print */
 void rw_matrix(struct rw_out *o, const struct ptx_inst *in, char addr[32], char stride[32], bool *shared);
 void rw_texture(struct rw_out *o, const struct ptx_inst *in, const struct ptx_operand *op, char handle[24]);
+void rw_surface(struct rw_out *o, const struct ptx_inst *in, char place[112]);   /* [handle, {coordinates}] */
 
 /* report.c */
 void rw_report_open(struct rw_out *o);

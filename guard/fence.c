@@ -289,7 +289,8 @@ void rw_fence_plan(struct rw_out *o, uint32_t from, uint32_t to)
 	for (uint32_t i = from; i < to; i++) {
 		const struct ptx_inst *in = &o->k->insts[i];
 
-		for (unsigned op = 0; op < in->nops && in->op != PTX_OP_wmma && in->op != PTX_OP_txq; op++)
+		for (unsigned op = 0; op < in->nops && in->op != PTX_OP_wmma && rw_op(in->op)->cls != RW_C_TEX;
+		     op++)
 			if (in->ops[op].kind == PTX_O_ADDR)
 				add_access(o, i, op);
 		rw_visit_regs(in, new_version, o);

@@ -153,7 +153,20 @@
  *   textures (tex, tld4, txq; a handle is [%gt_n, {...}] or [%gt_n]):
  *     entry: ld.const.u64 %gtb, [ag_desc+56];   ld.const.u32 %gtc, [ag_desc+64];   sub.u32 %gtl, %gtc, 1;
  *     min.u32 %gti_n, any, %gtl;   mad.wide.u32 %gta_n, %gti_n, 8, %gtb;   ld.global.u64 %gt_n, [%gta_n];
- *     %gt_n is a handle and nothing else.
+ *     %gt_n is a handle and nothing else.  txq and suq ask for width, height and depth, which the texture unit knows;
+ *     what else there is ptxas makes a load from a table of the driver's, at an address made of the handle.
+ *   surfaces (suld.b, sust.b, suq): a table of their own; a handle for each geometry and size of access W, 1 to 16
+ *     (what is moved in all): %gux<W>_n 1d, %guy<W>_n 2d, %guz<W>_n 3d, %guxa<W>_n a1d, %guya<W>_n a2d; %guq_n for suq
+ *     entry: ld.const.u64 %gub, [ag_desc+104];   ld.const.u32 %guc, [ag_desc+112];   sub.u32 %gul, %guc, 1;
+ *     min.u32 %gui_n, any, %gul;   mad.wide.u32 %gua_n, %gui_n, 208, %gub;
+ *     ld.global.u64 %guy4_n, [%gua_n+O];   O: 8, 48, 88, 128, 168 in the order above, and 8 * log2 W
+ *     ld.global.u64 %guq_n, [%gua_n];
+ *     and.b32 %guo<W>_n, any, -W;          x in bytes, of accesses of 2 bytes and more
+ *     suld.b.2d.b32.zero any, [%guy4_n, {%guo4_m, any}];   suq.width.b32 any, [%guq_n];
+ *     sust.b.a2d.v2.b64.clamp [%guya16_n, {any, %guo16_m, any, any}], {any, any};
+ *     x is the second coordinate of a1d and a2d; there are 1, 2, 4, 2, 4 coordinates, all of them registers.  A cache
+ *     operator may follow the geometry.  Never .trap, which becomes .zero: an access outside that the hardware would
+ *     make an error reads zero, or writes nothing.
  *   clearing (opt->scrub): what other clients' kernels left in the memory that fences of this kernel can lead to. The
  *     lines stand once, in the entry block, before all but lines of entry registers (so before any of the client's, and
  *     before a kernel with peers meets its cluster); their registers, %gz?, have no other use. SIZE: %gsn where it is
@@ -213,8 +226,9 @@
  * the parameter block is followed (8-aligned) by a u64: the address of a zeroed 64-byte cooperative-grid workspace in
  * the window, its first u32 set to 64. GUARD_SLACK bytes beyond every window extent are mapped to memory of the same
  * client.  The first GUARD_SLACK bytes of a window are never handed out by the allocator, so that a pointer just before
- * an allocation still has the window's high word.  Entry 0 of the texture table is always a valid handle (of an empty
- * texture): a wrong index becomes it or another.
+ * an allocation still has the window's high word.  Each entry of the texture table is a valid handle, if only of an
+ * empty texture: a wrong index becomes one of them.  The same holds of the surface table, and of each handle of an
+ * entry (struct guard_surface).
  */
 #ifndef AG_GUARD_H
 #define AG_GUARD_H
@@ -227,7 +241,7 @@
 #include "ptx.h"
 
 #define GUARD_BODY_MARK "// agileos: body\n"
-#define GUARD_VERSION 7u            /* of the guarded form; part of the cache key */
+#define GUARD_VERSION 8u            /* of the guarded form; part of the cache key */
 
 /* A gate that client code may call; becomes gate_<name>. The client's text holds `.extern .func (ret) name (params)`,
  * or a *definition* of that name (the fallback that runs where no service exists: adapters/<name>/<name>.cuh): either

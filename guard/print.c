@@ -27,6 +27,11 @@ static const struct { const char *name, *type; bool widths;
 	[INV_GB] = { "gb_", "b32", false }, [INV_GNS] = { "gns_", "b32", false },
 	[INV_GCZ] = { "gcz_", "b32", false }, [INV_GTI] = { "gti_", "b32", false },
 	[INV_GTA] = { "gta_", "b64", false }, [INV_GT] = { "gt_", "b64", false },
+	[INV_GUI] = { "gui_", "b32", false }, [INV_GUA] = { "gua_", "b64", false },
+	[INV_GUQ] = { "guq_", "b64", false }, [INV_GUO] = { "guo", "b32", true },
+	[INV_GUX] = { "gux", "b64", true },   [INV_GUY] = { "guy", "b64", true },
+	[INV_GUZ] = { "guz", "b64", true },   [INV_GUXA] = { "guxa", "b64", true },
+	[INV_GUYA] = { "guya", "b64", true },
 	[INV_GCR] = { "gcr_", "b32", false }, [INV_GCM] = { "gcm_", "b32", false },
 	[INV_GCB] = { "gcb_", "b32", false }, [INV_GCO] = { "gco_", "b32", false },
 	[INV_GCI] = { "gci_", "b32", false }, [INV_GCJ] = { "gcj_", "b32", false },
@@ -608,6 +613,37 @@ static void join(struct rw_out *o, const struct ptx_inst *in)
 	rw_line(o, "%s%s;", buf, mask);
 }
 
+/* One value is printed without braces: the canonical form has one way to say a thing. */
+static void put_values(struct text *t, const struct ptx_operand *op)
+{
+	put_operand(t, op->kind == PTX_O_VEC && op->nlist == 1 ? &op->list[0] : op);
+}
+
+static void surface(struct rw_out *o, const struct ptx_inst *in)
+{
+	char place[112], buf[480];
+	struct text t = { buf, sizeof(buf), 0, o, in->line };
+
+	rw_surface(o, in, place);
+	put_pred(&t, in);
+	if (in->op == PTX_OP_suq) {
+		put_name(&t, in);
+	} else {                                        /* .trap, also unsaid, is .zero here */
+		put(&t, "%s", ptx_op_name(in->op));
+		for (unsigned i = 0; i < in->nmods; i++)
+			if (in->mods[i] != PTX_MOD_trap)
+				put(&t, ".%s", ptx_mod_name(in->mods[i]));
+		put(&t, "%s", rw_has(in, PTX_MOD_clamp) || rw_has(in, PTX_MOD_zero) ? "" : ".zero");
+	}
+	put(&t, " ");
+	if (in->op == PTX_OP_sust)
+		put(&t, "%s, ", place);
+	put_values(&t, &in->ops[in->op == PTX_OP_sust ? 1 : 0]);
+	if (in->op != PTX_OP_sust)
+		put(&t, ", %s", place);
+	rw_line(o, "%s;", buf);
+}
+
 static void map_address(struct rw_out *o, const struct ptx_inst *in)
 {
 	char rank[24] = "", buf[256];
@@ -703,7 +739,12 @@ void rw_print_inst(struct rw_out *o, uint32_t i)
 	case RW_C_BAR: barrier(o, in); break;
 	case RW_C_SLEEP: nap(o, in); break;
 	case RW_C_MAPA: map_address(o, in); break;
-	case RW_C_TEX: texture(o, in); break;
+	case RW_C_TEX:
+		if (in->op == PTX_OP_suld || in->op == PTX_OP_sust || in->op == PTX_OP_suq)
+			surface(o, in);
+		else
+			texture(o, in);
+		break;
 	case RW_C_WMMA:
 		if (!rw_has(in, PTX_MOD_mma)) {
 			matrix(o, *in);
@@ -812,7 +853,8 @@ static void print_registers(struct rw_out *o)
 		"%gsn" },
 		{ EN_GLB, "b32", "%glb" }, { EN_GKB, "b32", "%gkb" }, { EN_GT, "b64", "%gtb" }, { EN_GT, "b32",
 		"%gtc" },
-		{ EN_GT, "b32", "%gtl" }, { EN_GWE, "b32", "%gwe" }, { EN_CLUSTER, "b32", "%gcf" },
+		{ EN_GT, "b32", "%gtl" }, { EN_GU, "b64", "%gub" }, { EN_GU, "b32", "%guc" },
+		{ EN_GU, "b32", "%gul" }, { EN_GWE, "b32", "%gwe" }, { EN_CLUSTER, "b32", "%gcf" },
 		{ EN_CLUSTER, "pred", "%gcq" }, { EN_ZERO, "b32", "%gzz" }, { EN_ZERO_LOOP, "b32", "%gza" },
 		{ EN_ZERO_LOOP, "b32", "%gzo" }, { EN_ZERO_SHARED, "b32", "%gzs" }, { EN_ZERO_SHARED, "b32", "%gzt" },
 		{ EN_ZERO_LOOP, "pred", "%gzq" },
@@ -873,6 +915,8 @@ static void print_entry(struct rw_out *o)
 		{ EN_GWE, "or.b32 %gwe, %gw, %gm;" },
 		{ EN_GT, "ld.const.u64 %gtb, [ag_desc+56];" }, { EN_GT, "ld.const.u32 %gtc, [ag_desc+64];" }, { EN_GT,
 		"sub.u32 %gtl, %gtc, 1;" },
+		{ EN_GU, "ld.const.u64 %gub, [ag_desc+104];" }, { EN_GU, "ld.const.u32 %guc, [ag_desc+112];" },
+		{ EN_GU, "sub.u32 %gul, %guc, 1;" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(lines); i++)

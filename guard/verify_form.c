@@ -158,6 +158,15 @@ static bool form_address(struct verifier *v, struct token t, const struct vop *o
 	return obj && obj == (token_is(t, "@local") ? &v->local : &v->cbank);
 }
 
+/* +NW>: N, and 8 for each doubling of the alignment.  >: 0. */
+static uint64_t form_offset(const char *s, const struct vrange *r)
+{
+	uint64_t n = *s == '+' ? strtoull(s + 1, NULL, 10) : 0;
+	for (uint32_t w = 1; *s == '+' && w < r->width; w *= 2)
+		n += 8;
+	return n;
+}
+
 static bool form_operand(struct verifier *v, struct token t, const struct vop *o, const struct vrange *r,
 	struct vfact *made)
 {
@@ -168,8 +177,11 @@ static bool form_operand(struct verifier *v, struct token t, const struct vop *o
 	case '@': return form_address(v, t, o);
 	case '[': return o->kind == VO_MEM && o->item.kind == VO_WORD && vword_is(o->word, "ag_desc") &&
 		o->imm == strtoull(t.s + 1, NULL, 10);
-	case '<': return o->kind == VO_MEM && !o->imm && form_class(v, (struct token){ t.s + 1, t.n - 2 }, &o->item,
-		r, made);
+	case '<': {
+		size_t n = strcspn(t.s + 1, "+>");
+		return o->kind == VO_MEM && o->imm == form_offset(t.s + 1 + n, r) &&
+			form_class(v, (struct token){ t.s + 1, n }, &o->item, r, made);
+	}
 	case '{': {
 		size_t n = strcspn(t.s + 1, " ");
 		return o->kind == VO_VEC && o->nlist == 2 &&

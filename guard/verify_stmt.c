@@ -459,6 +459,36 @@ static bool texture(struct verifier *v, const struct vop *o)
 	return true;
 }
 
+/* [%guya4_0, {layer, x, y, y}]: the handle of this geometry and size; x, in bytes, is a multiple of the size. */
+static bool surface(struct verifier *v, const struct vop *o, const struct facts *f)
+{
+	static const struct { const char *geometry, *class; uint32_t coordinates, x; } rows[] = {
+		{ "1d", "ux", 1, 0 }, { "2d", "uy", 2, 0 }, { "3d", "uz", 4, 0 }, { "a1d", "uxa", 2, 1 },
+		{ "a2d", "uya", 4, 1 } };
+	uint32_t bytes = f->t / 8 * f->vec, i = 0;
+	while (i < COUNT(rows) && !vword_is(v->s.suffix[1], rows[i].geometry))
+		i++;
+	if (i == COUNT(rows) || bytes > 16)
+		return refuse(v, "bad geometry or size of a surface access");
+	if (o->kind != VO_TEX || !class_is(&o->item, rows[i].class) || o->item.range->width != bytes ||
+	    !use(v, &o->item))
+		return refuse(v, "not a surface of the table, of this geometry and size");
+	if (o->nlist != rows[i].coordinates)
+		return refuse(v, "%u coordinates are wanted", rows[i].coordinates);
+	for (uint32_t k = 0; k < o->nlist; k++)
+		if (o->list[k].kind != VO_REG || !wants_bits(v, &o->list[k], 32, false) || !use(v, &o->list[k]))
+			return refuse(v, "bad coordinates");
+	const struct vitem *x = &o->list[rows[i].x];
+	return bytes == 1 || (class_is(x, "uo") && x->range->width >= bytes) ||
+		refuse(v, "x is not fenced for %u bytes", bytes);
+}
+
+static bool surface_query(struct verifier *v, const struct vop *o)
+{
+	return (o->kind == VO_MEM && !o->imm && class_is(&o->item, "uq") && use(v, &o->item)) ||
+		refuse(v, "not a surface of the table");
+}
+
 static bool source_operand(struct verifier *v, char letter, const struct vop *o, const struct facts *f)
 {
 	switch (letter) {
@@ -480,6 +510,8 @@ static bool source_operand(struct verifier *v, char letter, const struct vop *o,
 	case 'e': return copy_size(v, o);
 	case 'R': return clamped(v, o, "rank", "cm", 0, 0, 1);
 	case 'X': return texture(v, o);
+	case 'W': return surface(v, o, f);
+	case 'Q': return surface_query(v, o);
 	case 'a': return copy_operand(v, o, "shared");
 	case 'A': return copy_operand(v, o, "global");
 	}

@@ -219,6 +219,8 @@ static struct guard_desc descriptor(const struct session *s, const struct module
 		.heap = s->host + AG_HOST_HEAP_OFF,
 		.textures = s->textures,
 		.ntextures = TEXTURES,
+		.surfaces = s->surfaces,
+		.nsurfaces = SURFACES,
 		.client = s->number,
 		.module = m->number,
 		.window_base = base,

@@ -189,7 +189,7 @@ CUresult object_surface_gone(struct session *s, CUsurfObject real, struct ag_out
 	CUresult r = drained(s);
 
 	(void)out;
-	return r ? r : texture_unname(s, session_find(s, AG_K_SURFACE, (void *)(uintptr_t)real));
+	return r ? r : surface_unname(s, session_find(s, AG_K_SURFACE, (void *)(uintptr_t)real));
 }
 
 /* --- graphs -------------------------------------------------------------------------------------------- */

@@ -185,6 +185,10 @@ struct worker {
 	CUdeviceptr textures; /* TEXTURES handles per window number */
 	CUarray no_array;     /* one zero, and its texture: what a handle that names nothing names */
 	CUtexObject no_texture;
+	CUdeviceptr surfaces; /* SURFACES entries per window number */
+	/* per window number, made by its first session: what they wrote there was a client's */
+	struct no_surface { bool made; CUarray array[GUARD_GEOMETRIES]; CUsurfObject object[GUARD_GEOMETRIES];
+	} no_surface[AG_WINDOW_COUNT];
 	uid_t uid;
 	gid_t group;
 	bool has_group;
@@ -205,7 +209,8 @@ extern struct worker the_worker;
 
 #define KILL_STRIDE 65536u /* a page of its own: it moves when the host writes it */
 #define RECORDS_STRIDE 4096u
-#define TEXTURES 4096u /* textures and surfaces of a session together */
+#define TEXTURES 4096u /* of a session */
+#define SURFACES 1024u
 
 struct session {
 	struct session *next; /* under worker.lock */
@@ -240,7 +245,7 @@ struct session {
 	struct streams st;
 	struct depth depth;
 	struct guard_records *records;
-	CUdeviceptr kill, textures;
+	CUdeviceptr kill, textures, surfaces;
 	uint32_t next_module;
 	CUstream loader;   /* module loading; created when first needed */
 	uint64_t attached; /* bit i: service i knows this client */
@@ -260,9 +265,15 @@ struct session {
 CUresult session_loader(struct session *s);
 CUresult textures_open(struct worker *w);
 void textures_close(struct worker *w);
-CUresult textures_attach(struct session *s);                         /* an empty table */
-CUresult texture_name(struct session *s, ag_id id, uint64_t handle); /* kernels may use it from now on */
+CUresult textures_attach(struct session *s);          /* an empty table */
 CUresult texture_unname(struct session *s, ag_id id); /* not any more; kernels that did must have ended */
+unsigned texture_channel_bytes(CUarray_format f);             /* 0: of no size that is known here */
+
+/* surface.c: called by texture.c; unname as there */
+CUresult surfaces_open(struct worker *w);
+void surfaces_close(struct worker *w);
+CUresult surfaces_attach(struct session *s);
+CUresult surface_unname(struct session *s, ag_id id);
 
 /* session.c: a connected socket, on its own thread, to the end. */
 void session_run(struct worker *w, int sock);

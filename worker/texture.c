@@ -1,6 +1,6 @@
-/* texture.c - how guarded kernels name textures and surfaces: the low word of the program's handle, which is the id's
- * index, looks up the session's table (guard.h).  Every other entry of the table names a texture of the worker's own
- * with a single zero in it, because a number that the driver never gave out may be another client's texture. */
+/* texture.c - how guarded kernels name textures: the low word of the program's handle, which is the id's index, looks
+ * up the session's table (guard.h).  Every other entry of the table names a texture of the worker's own with a single
+ * zero in it, because a number that the driver never gave out may be another client's texture. */
 #include <stdlib.h>
 #include <string.h>
 #include "session.h"
@@ -19,26 +19,12 @@ static CUresult set(struct session *s, uint32_t index, uint64_t handle)
 	return r ? r : s->d->cuStreamSynchronize(s->loader);
 }
 
-CUresult texture_name(struct session *s, ag_id id, uint64_t handle)
-{
-	enum ag_kind other = AG_ID_KIND(id) == AG_K_TEXTURE ? AG_K_SURFACE : AG_K_TEXTURE;
-	const struct table *t = &s->table[other];
-	uint32_t i = AG_ID_INDEX(id);
-
-	if (i >= TEXTURES)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	/* Both kinds share the table: an index names one of them. */
-	if (i < t->n && t->v[i].live)
-		return CUDA_ERROR_INVALID_HANDLE;
-	return set(s, i, handle);
-}
-
 CUresult texture_unname(struct session *s, ag_id id)
 {
 	return id && AG_ID_INDEX(id) < TEXTURES ? set(s, AG_ID_INDEX(id), s->w->no_texture) : CUDA_SUCCESS;
 }
 
-static unsigned channel_bytes(CUarray_format f)
+unsigned texture_channel_bytes(CUarray_format f)
 {
 	switch (f) {
 	case CU_AD_FORMAT_UNSIGNED_INT8:
@@ -56,7 +42,7 @@ static unsigned channel_bytes(CUarray_format f)
 /* Rows in memory were checked as pitch times height: none may be wider than its pitch. */
 static bool rows_fit(const CUDA_RESOURCE_DESC *d)
 {
-	uint64_t texel = (uint64_t)channel_bytes(d->res.pitch2D.format) * d->res.pitch2D.numChannels;
+	uint64_t texel = (uint64_t)texture_channel_bytes(d->res.pitch2D.format) * d->res.pitch2D.numChannels;
 
 	return d->resType != CU_RESOURCE_TYPE_PITCH2D ||
 	       (texel && d->res.pitch2D.width <= d->res.pitch2D.pitchInBytes / texel);
@@ -85,7 +71,7 @@ static bool view_fits(const struct session *s, const CUDA_RESOURCE_DESC *d, CUte
 		return true;
 	if (d->resType != CU_RESOURCE_TYPE_ARRAY || s->d->cuArray3DGetDescriptor_v2(&a, d->res.array.hArray))
 		return false;
-	unsigned texel = channel_bytes(a.Format) * a.NumChannels;
+	unsigned texel = texture_channel_bytes(a.Format) * a.NumChannels;
 	if (v.format != CU_RES_VIEW_FORMAT_NONE && view_bytes(v.format) != texel)
 		return false;
 	size_t layers = a.Flags & (CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_CUBEMAP) && a.Depth ? a.Depth : 1;
@@ -100,10 +86,10 @@ CUresult object_texture_made(struct session *s, ag_id id, CUtexObject real)
 
 	if (!r && (!rows_fit(&d) || !view_fits(s, &d, real)))
 		r = CUDA_ERROR_INVALID_VALUE;
-	return r ? r : texture_name(s, id, real);
+	if (!r && AG_ID_INDEX(id) >= TEXTURES)
+		r = CUDA_ERROR_OUT_OF_MEMORY;
+	return r ? r : set(s, AG_ID_INDEX(id), real);
 }
-
-CUresult object_surface_made(struct session *s, ag_id id, CUsurfObject real) { return texture_name(s, id, real); }
 
 /* --- the empty texture ------------------------------------------------------------------------------ */
 
@@ -143,7 +129,9 @@ CUresult textures_open(struct worker *w)
 	/* A driver without texture objects has none that a number could name. */
 	if (r == CUDA_ERROR_NOT_SUPPORTED)
 		r = CUDA_SUCCESS;
-	return r ? r : w->d->cuMemAlloc_v2(&w->textures, (size_t)AG_WINDOW_COUNT * TEXTURES * sizeof(uint64_t));
+	if (!r)
+		r = w->d->cuMemAlloc_v2(&w->textures, (size_t)AG_WINDOW_COUNT * TEXTURES * sizeof(uint64_t));
+	return r ? r : surfaces_open(w);
 }
 
 void textures_close(struct worker *w)
@@ -153,6 +141,7 @@ void textures_close(struct worker *w)
 	if (w->no_array)
 		w->d->cuArrayDestroy(w->no_array);
 	w->d->cuMemFree_v2(w->textures);
+	surfaces_close(w);
 }
 
 CUresult textures_attach(struct session *s)
@@ -168,5 +157,5 @@ CUresult textures_attach(struct session *s)
 	if (!r)
 		r = s->d->cuStreamSynchronize(s->w->control);
 	free(none);
-	return r;
+	return r ? r : surfaces_attach(s);
 }

@@ -19,12 +19,6 @@ void agc_graph_gone(ag_id owner);
 
 #define TAIL(bytes) (((uint32_t)(bytes) + 7u) & ~7u)
 
-/* The same index and generation, as an id of another kind. */
-static inline ag_id as_kind(enum ag_kind kind, ag_id id)
-{
-	return id ? AG_ID(kind, AG_ID_GEN(id), AG_ID_INDEX(id)) : 0;
-}
-
 static inline CUresult too_many(const char *name)
 {
 	agc_log("%s: too many elements for one call", name);
@@ -176,21 +170,9 @@ local function encode(b, m)
 	b("}\n")
 end
 
--- Kinds of M.index_of draw their indexes from another kind's.
-local function id_new(g, kind)
-	local of = g.cuda.data.index_of and g.cuda.data.index_of[kind]
-	return of and ("as_kind(AG_K_%s, agc_id_new(AG_K_%s, NULL))"):format(kind,
-		of) or ("agc_id_new(AG_K_%s, NULL)"):format(kind)
-end
-
-local function id_free(g, kind, id)
-	local of = g.cuda.data.index_of and g.cuda.data.index_of[kind]
-	return of and ("agc_id_free(as_kind(AG_K_%s, %s))"):format(of, id) or ("agc_id_free(%s)"):format(id)
-end
-
 -- Ids the call offers; freed again unless the worker took them.
 local function take_ids(b, g, m)
-	for _, d in ipairs(m.new) do b("\tag_id id_%s = %s;", d.name, id_new(g, d.kind)) end
+	for _, d in ipairs(m.new) do b("\tag_id id_%s = agc_id_new(AG_K_%s, NULL);", d.name, d.kind) end
 	for _, d in ipairs(m.lists) do
 		if d.kind then
 			b("\tag_id *offer_%s = calloc(cap ? cap : 1, sizeof *offer_%s);", d.name, d.name)
@@ -210,7 +192,7 @@ local function take_ids(b, g, m)
 end
 
 local function give_back_ids(b, g, m)
-	for _, d in ipairs(m.new) do b("\tif (id_%s)\n\t\t%s;", d.name, id_free(g, d.kind, "id_" .. d.name)) end
+	for _, d in ipairs(m.new) do b("\tif (id_%s)\n\t\tagc_id_free(id_%s);", d.name, d.name) end
 	for _, d in ipairs(m.lists) do
 		if d.kind then
 			b("\tfor (uint64_t i = 0; offer_%s && %s && i < cap; i++)\n\t\tif (offer_%s[i])\n" ..
@@ -234,7 +216,7 @@ local function results(b, g, m)
 		elseif d.mode == "view" then
 			b("\t*%s = %s;\n\tif (rep.%s == id_%s)\n\t\tid_%s = 0;", p, handle(d, "rep." .. p), p, p, p)
 		elseif d.mode == "find" then b("\t*%s = %s;", p, handle(d, "rep." .. p))
-		elseif d.mode == "drop" then b("\t%s;", id_free(g, d.kind, as_id(d, p)))
+		elseif d.mode == "drop" then b("\tagc_id_free(%s);", as_id(d, p))
 		elseif d.mode == "out" and not d.count then b(d.nullable and "\tif (%s)\n\t\t*%s = rep.%s;"
 			or "\t*%s = rep.%s;", p, p, d.nullable and p or nil)
 		elseif d.mode == "out" then

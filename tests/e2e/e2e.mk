@@ -1,7 +1,8 @@
 # End-to-end programs: ordinary CUDA, built by plain nvcc against build/lib; each starts its own worker when it runs.
 # `make e2e-native` builds the same sources against NVIDIA's runtime, to be run on a machine with a GPU.
 E2E := memory barriers vmm reset drv_vectoradd threads streams graphs kernels output faults driver perthread arrays \
-	pools misc ptx58 clusters rdc pinned memory_shared streams_shared pinned_shared
+	pools misc ptx58 clusters rdc pinned surfaces surface_bounds \
+	memory_shared streams_shared pinned_shared
 E2E_NVCC := $(NVCC) -std=c++17 -O1 -w -I.
 E2E_FLAGS_driver := -lcuda
 E2E_FLAGS_vmm := -lcuda

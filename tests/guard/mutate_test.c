@@ -114,7 +114,7 @@ static bool defines(const char *s, char reg[32])
 static bool entry_register(const char *r)
 {
 	static const char *const names[] = { "gw", "gm", "gd", "gkill", "gc", "gf", "gsb", "gsd", "gsn", "glb", "gkb",
-		"gtb", "gtc", "gtl", "gcf", "gcn", "gcl", "gca", "gct" };
+		"gtb", "gtc", "gtl", "gub", "guc", "gul", "gcf", "gcn", "gcl", "gca", "gct" };
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (!strcmp(r + 1, names[i]))
 			return true;
@@ -252,6 +252,7 @@ static void plain_operand(int i)
 		bool any = p == first + 2 && (starts(reg, "%gl") || starts(reg, "%gh") || starts(reg, "%gso") ||
 			starts(reg, "%gpo") ||
 			   starts(reg, "%gko") || starts(reg, "%gb") || starts(reg, "%gns") || starts(reg, "%gti") ||
+				starts(reg, "%gui") || starts(reg, "%guo") ||
 				starts(reg, "%gcm") || starts(reg, "%gcr") || starts(reg, "%gco")) &&
 			   !starts(reg, "%gbv") && !starts(reg, "%gbc");
 		static const char *const plain[] = { "%r0", "%rd0", "%p0", "0" };
@@ -712,6 +713,34 @@ static void texture_handle(int i)
 			refused(i, 1, swap(T.line[i], T.line[i], edits[k][0], edits[k][1]));
 }
 
+static void surface_handle(int i)
+{
+	static const char *const edits[][2] = { { "[%gu", "[%rd0, %gu" }, { ".zero", ".trap" }, { ".clamp", ".trap" },
+		{ ".zero", "" }, { ".b.", ".p." }, { ".b.", "." }, { ".1d", ".2d" }, { ".2d", ".a1d" },
+		{ ".3d", ".a2d" },
+		{ ".a1d", ".1d" }, { ".a2d", ".3d" }, { "[%gux", "[%guy" }, { "[%guy", "[%guz" }, { "[%guya", "[%guy" },
+		{ "[%guxa", "[%gux" }, { "[%guz", "[%guya" }, { "[%gua_", "[%ga8_" }, { "[%gua_", "[%gta_" },
+		{ "%gui_", "%r" }, { "%gui_", "%gti_" }, { "%gub", "%rd0" }, { "%gub", "%gtb" }, { "%gul", "%guc" },
+		{ ", 208, ", ", 8, " }, { ", 208, ", ", 216, " }, { "ag_desc+104", "ag_desc+56" },
+		{ "ag_desc+112", "ag_desc+64" }, { "{%guo", "{%r0, %guo" }, { "%guo4_", "%guo2_" },
+		{ "%guo16_", "%guo8_" }, { "{%guo", "{%r" }, { ".b32", ".b64" }, { ".b8", ".b16" }, { ".v2", ".v4" },
+		{ "[%guq_", "[%gux1_" }, { "}]", ", %r0}]" }, { ".width", ".array_size" },
+		{ ".height", ".channel_order" }, { ".depth", ".channel_data_type" } };
+	const char *s = statement(T.line[i]);
+	if (starts(s, ".reg") || !strstr(s, "%gu"))
+		return;
+	for (size_t k = 0; k < sizeof edits / sizeof *edits; k++)
+		if (strstr(s, edits[k][0]))
+			refused(i, 1, swap(T.line[i], T.line[i], edits[k][0], edits[k][1]));
+	for (unsigned off = 0; strstr(s, "[%gua_") && off < 216; off += 8) {
+		char to[16];
+		const char *p = strstr(strstr(s, "[%gua_"), "+");
+		snprintf(to, sizeof to, "+%u]", off);
+		if (p && strcmp(p, to) && strncmp(p, to, strlen(to)))
+			refused(i, 1, swap(T.line[i], T.line[i], p, off ? to : "];"));
+	}
+}
+
 /* Lines of the barrier of the cluster, and those that let a block's memory live until its peers are done: each one
  * stands whole or not at all. */
 static void cluster_lines(int i)
@@ -834,8 +863,8 @@ static const struct { const char *name; void (*at)(int); } mutators[] = {
 	M(label_before_use), M(retarget),
 	M(table_index), M(table_shorter),
 	M(calls), M(entry_twice), M(declarations), M(barriers),
-	M(matrix_pair), M(matrix_shape), M(texture_handle), M(cluster_lines), M(scrub_lines),
-	M(scrub_whole),
+	M(matrix_pair), M(matrix_shape), M(texture_handle), M(surface_handle), M(cluster_lines),
+	M(scrub_lines), M(scrub_whole),
 };
 
 /* --- running --------------------------------------------------------------------------------- */

@@ -16,6 +16,21 @@ static void map(uint64_t addr, uint64_t bytes)
 
 static const uint64_t victims[] = { NEIGHBOUR, NEIGHBOUR + AREA, BELOW, BELOW + AREA, SERVICE, 0 };
 
+/* The client's surface: 5 x 4 integers in rows of 32 bytes, with someone's secret between them. */
+static void set_surfaces(void)
+{
+	struct guard_surface *table = (void *)(WORKER + 3 * AREA + 4096);
+	uint32_t *rows = (void *)OWN_ROWS;
+	for (unsigned i = 0; i < 2; i++) {
+		table[i].query = i ? OWN_SURFACE : EMPTY_SURFACE;
+		for (unsigned g = 0; g < GUARD_GEOMETRIES; g++)
+			for (unsigned w = 0; w < 5; w++)
+				table[i].handle[g][w] = i && g == GUARD_2D && w < 3 ? OWN_SURFACE : EMPTY_SURFACE + g;
+	}
+	for (unsigned i = 0; i < 32; i++)
+		rows[i] = i % 8 < 5 ? 0 : SECRET;
+}
+
 void world_set(bool wide)
 {
 	for (size_t i = 0; victims[i]; i++)
@@ -27,6 +42,7 @@ void world_set(bool wide)
 	madvise((void *)WINDOW, 4 * GIB, MADV_DONTNEED);
 	madvise((void *)(WINDOW + 4 * GIB + GUARD_SLACK + AREA), 4 * GIB - AREA, MADV_DONTNEED);
 	*(uint64_t *)(WORKER + 3 * AREA) = EMPTY_TEXTURE;
+	set_surfaces();
 	struct guard_printf *ring = (void *)RING;
 	ring->bytes = 1 << 16;
 }
@@ -59,6 +75,9 @@ bool world_untouched(bool wide)
 		for (unsigned w = 0; w < AREA / 4; w++)
 			if (((uint32_t *)victims[i])[w] != SECRET)
 				return false;
+	for (unsigned i = 0; i < 32; i++)
+		if (i % 8 > 4 && ((uint32_t *)OWN_ROWS)[i] != SECRET)
+			return false;
 	for (unsigned w = 0; w < AREA / 4 && !wide; w++)
 		if (((uint32_t *)(WINDOW + 4 * GIB + GUARD_SLACK))[w] != SECRET)
 			return false;
@@ -79,11 +98,20 @@ bool world_leaked(void)
 	return world_holds(SECRET);
 }
 
-/* Textures, as the Driver side would know them: the neighbour's, which has the number of its memory, and the worker's
- * empty one, to which the client's table refers. */
+/* Textures and surfaces, as the Driver side would know them: the neighbour's, which have the number of its memory, and
+ * the worker's empty ones and the client's, to which the tables refer. */
 bool soft_texture(uint64_t handle, bool surface, struct exec_texture *out)
 {
-	if (surface || (handle != EMPTY_TEXTURE && handle != NEIGHBOUR + 65536))
+	bool empty = handle - EMPTY_SURFACE < GUARD_GEOMETRIES;
+	unsigned g = empty ? (unsigned)handle - EMPTY_SURFACE : GUARD_2D;
+	if (surface && (empty || handle == OWN_SURFACE)) {
+		*out = (struct exec_texture){ .data = empty ? WORKER + 3 * AREA + 128 + 16 * g : OWN_ROWS,
+			.pitch = 32, .slice = 32, .width = empty ? 1 : 5, .bits = 32, .channels = empty ? 4 : 1,
+			.height = !empty ? 4 : g != GUARD_1D && g != GUARD_A1D, .depth = empty && g >= GUARD_3D,
+			.layered = g >= GUARD_A1D };
+		return true;
+	}
+	if (handle != NEIGHBOUR + 65536 && (surface || handle != EMPTY_TEXTURE))
 		return false;
 	*out = (struct exec_texture){ .data = handle == EMPTY_TEXTURE ? WORKER + 3 * AREA + 64 : NEIGHBOUR + 65536,
 		.pitch = 64, .width = 8, .height = 8, .bits = 32, .channels = 1, .kind = EXEC_TEXEL_FLOAT };
@@ -105,7 +133,8 @@ bool world_describe(struct exec_module *m, bool wide)
 	struct guard_desc desc = {
 		.window_hi = (uint32_t)(WINDOW >> 32), .window_mask_hi = wide ? 1 : 0, .data = DATA,
 		.kill = WORKER + 2 * AREA, .records = WORKER, .fault_word = WINDOW + 512, .printf_ring = RING,
-		.textures = WORKER + 3 * AREA, .ntextures = 1, .client = 7, .module = 3,
+		.textures = WORKER + 3 * AREA, .ntextures = 1,
+		.surfaces = WORKER + 3 * AREA + 4096, .nsurfaces = 2, .client = 7, .module = 3,
 		.window_base = WINDOW, .window_extent = wide ? 8 * GIB : 4 * GIB,
 	};
 	if (!d || d->size != GUARD_DESC_BYTES)

@@ -15,13 +15,14 @@
 #define NEIGHBOUR (WINDOW + 16 * GIB)
 #define BELOW (WINDOW - 16 * GIB)
 #define SERVICE (WINDOW + 48 * GIB)
-#define WORKER (WINDOW + 56 * GIB)      /* records, kill flag, textures */
+#define WORKER (WINDOW + 56 * GIB)      /* records, kill flag, textures and surfaces */
 #define OWN (WINDOW + 65536)
 #define AREA 65536u                     /* of a victim, and of the client's memory that attacks use */
 #define SECRET 0x5ec2e75au
 #define DATA (WINDOW + (64 << 20))      /* the module's variables */
 #define RING (WINDOW + (128 << 20))
-enum { EMPTY_TEXTURE = 1 };
+#define OWN_ROWS (WORKER + 3 * AREA + 8192)
+enum { EMPTY_TEXTURE = 1, EMPTY_SURFACE = 2, OWN_SURFACE = 7 };      /* 2 to 6: one of each geometry */
 
 void world_map(void);                   /* once */
 void world_set(bool wide);              /* secrets outside, zeroes inside, no records, the kill flag clear */

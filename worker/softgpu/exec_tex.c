@@ -283,6 +283,17 @@ static const struct op *op_tex(struct warp *w, const struct op *o, uint32_t m)
 
 /* --- surfaces ------------------------------------------------------------------------------------- */
 
+/* What real hardware does with a surface of another shape is not documented: here it is an error. */
+static void shape(struct warp *w, const struct op *o, uint32_t lane, const struct exec_texture *t)
+{
+	const struct tex_op *x = o->ext;
+	enum geometry is = t->layered || t->cube ? (t->height ? G_A2D : G_A1D) : t->depth ? G_3D : t->height ? G_2D
+		: G_1D;
+	if (x->geometry != is)
+		exec_raise(w, o, lane, CUDA_ERROR_LAUNCH_FAILED, R64(w, x->handle)[lane],
+			"surface instruction of another geometry than the surface's");
+}
+
 /* Address of an element on a surface; 0: outside, and nothing is to be done. */
 static uint64_t surface_at(struct warp *w, const struct op *o, uint32_t lane, const struct exec_texture *t)
 {
@@ -320,7 +331,9 @@ static const struct op *op_surface(struct warp *w, const struct op *o, uint32_t 
 	uint64_t cached = 0;
 	for (uint32_t rest = m; rest; rest &= rest - 1) {
 		uint32_t lane = lane_first(rest), size = (uint32_t)x->esize * x->nvec;
-		uint64_t a = surface_at(w, o, lane, object(w, o, lane, R64(w, x->handle)[lane], true, &t, &cached));
+		object(w, o, lane, R64(w, x->handle)[lane], true, &t, &cached);
+		shape(w, o, lane, &t);
+		uint64_t a = surface_at(w, o, lane, &t);
 		uint8_t raw[32] = { 0 };
 		if (a)
 			touch(w, o, lane, a, size);
