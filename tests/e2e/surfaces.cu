@@ -265,18 +265,6 @@ static void many()
 	MUST(cudaFree(dev));
 }
 
-static void refused()
-{
-	cudaArray_t a;
-	cudaSurfaceObject_t s;
-	cudaChannelFormatDesc c = cudaCreateChannelDesc<float>();
-	MUST(cudaMallocArray(&a, &c, W, H));
-	cudaResourceDesc r = of(a);
-	e2e_case("no surface over an array that was not made for it", cudaCreateSurfaceObject(&s, &r) != cudaSuccess);
-	cudaGetLastError();
-	MUST(cudaFreeArray(a));
-}
-
 int main()
 {
 	sizes<0>("1-D");
@@ -288,6 +276,5 @@ int main()
 	outside();
 	textures();
 	many();
-	refused();
 	return e2e_done();
 }

@@ -59,12 +59,12 @@ __global__ void votes(int *o, int n)
 	o[me] = sum;
 }
 
-/* Thread t goes t % 5 + 1 rounds and ends; the others' votes count who is left. */
+/* Warp w goes n + w % 5 rounds and ends; the others' votes count who is left. */
 __global__ void leavers(int *o, int n)
 {
 	int sum = 0;
 
-	for (int i = 0; i < n + (int)(threadIdx.x % 5); i++) {
+	for (int i = 0; i < n + (int)(threadIdx.x / 32 % 5); i++) {
 		sum = sum * 3 + __syncthreads_count(1);
 		o[threadIdx.x] = sum;
 	}
