@@ -218,6 +218,26 @@ static void compiler(const char *how, int rc, const char *says)
 	guard_helper_stop(h);
 }
 
+/* So many kernels that the compiler starts threads. */
+static void many_kernels(struct guard_helper *h)
+{
+	enum { KERNELS = 24 };
+	char *text = malloc(KERNELS * 1024 + 200), *at = text;
+	struct got g;
+
+	at += sprintf(at, ".version 8.0\n.target sm_90\n.address_size 64\n");
+	for (int i = 0; i < KERNELS; i++)
+		at += sprintf(at,
+			".visible .entry many%d(.param .u64 p) { .reg .b32 %%r<4>; .reg .b64 %%d<2>; .reg .pred %%q;\n"
+			"ld.param.u64 %%d1, [p]; mov.u32 %%r1, %d;\nL: ld.global.u32 %%r2, [%%d1]; "
+			"mad.lo.u32 %%r2, %%r2, %%r1, %d; st.global.u32 [%%d1], %%r2; sub.u32 %%r1, %%r1, 1; "
+			"setp.ne.u32 %%q, %%r1, 0; @%%q bra L; ret; }\n", i, i + 9, i);
+	run(h, text, (size_t)(at - text), true, &g);
+	report(g.rc == 0 && g.cubin_len > 64 && !memcmp(g.cubin, "\177ELF", 4), "ptxas_threads", g.why);
+	release(&g);
+	free(text);
+}
+
 static void real_compiler(const char *ptxas)
 {
 	struct guard_helper *h = guard_helper_start(ptxas);
@@ -227,6 +247,7 @@ static void real_compiler(const char *ptxas)
 	run(h, good_ptx, strlen(good_ptx), true, &g);
 	report(g.rc == 0 && g.cubin_len > 64 && !memcmp(g.cubin, "\177ELF", 4), "ptxas", g.why);
 	release(&g);
+	many_kernels(h);
 	guard_helper_stop(h);
 }
 
