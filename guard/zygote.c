@@ -141,8 +141,8 @@ static void do_verify(struct request r, int out)
 	_exit(0);
 }
 
-/* Kernels are compiled by up to four threads: a program waits for this once a module (40 kernels of
- * a sample, two processors: 2.1 s instead of 3.2).  ptxas reads and writes through /proc/self/fd; what it says goes to `notes`. */
+/* Kernels are compiled by up to four threads: a program waits for this once a module (40 kernels, two processors: 2.1 s
+ * instead of 3.2).  ptxas reads and writes through /proc/self/fd; what it says goes to `notes`. */
 static void do_compile(const struct zygote *z, uint32_t sm, int in, int out, int notes)
 {
 	char arch[32], from[32], to[32];
