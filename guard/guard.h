@@ -227,7 +227,7 @@
 #include "ptx.h"
 
 #define GUARD_BODY_MARK "// agileos: body\n"
-#define GUARD_VERSION 7u            /* of the guarded form; part of the cache key */
+#define GUARD_VERSION 8u            /* of the guarded form; part of the cache key */
 
 /* A gate that client code may call; becomes gate_<name>. The client's text holds `.extern .func (ret) name (params)`,
  * or a *definition* of that name (the fallback that runs where no service exists: adapters/<name>/<name>.cuh): either
@@ -248,6 +248,7 @@ struct guard_options {
 	/* default true: shared and local memory are cleared before the client's code; where all kernels are of one
 	 * owner, false does */
 	bool scrub;
+	bool meet;                  /* threads wait in hardware only for others that come, see MEET */
 	int target_sm;              /* 90 */
 	const struct guard_gate *gates;
 	uint32_t ngates;
