@@ -108,12 +108,25 @@ const struct op *warp_goto(struct warp *w, const struct op *pc)
 	return pick(w, false);
 }
 
+static bool frames_differ(const struct warp *w)
+{
+	const struct frame *f = NULL;
+	for (uint32_t i = 0; i < w->ng; i++) {
+		if (w->g[i].state != G_RUN)
+			continue;
+		if (f && f != w->g[i].frame)
+			return true;
+		f = w->g[i].frame;
+	}
+	return false;
+}
+
 /* --- the loop ----------------------------------------------------------------------------------- */
 
 void warp_run(struct warp *w)
 {
-	/* who gave way while it waited must not come first again */
-	const struct op *o = w->spins > SPINS_MAX ? pick_longest_waiting(w) : warp_pick(w);
+	/* who gave way while it waited, in a call, must not come first again */
+	const struct op *o = w->spins > SPINS_MAX && frames_differ(w) ? pick_longest_waiting(w) : warp_pick(w);
 	uint64_t n = 0;
 	while (o) {
 		if (__builtin_expect(o >= w->limit, 0))
