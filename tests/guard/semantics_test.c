@@ -176,7 +176,7 @@ static const struct run runs[] = {
 	{ "meet", "leaves", "i 2", { 1, 1, 1 }, { 5, 4, 1 }, 0, false },
 	{ "meet", "breaks", "i 40", { 1, 1, 1 }, { 64, 1, 1 }, 0, false },
 	{ "meet", "fewer", "i", { 1, 1, 1 }, { 80, 1, 1 }, 0, false },
-	{ "meet", "blocks", "i 4", { 1, 1, 1 }, { 250, 1, 1 }, 0, false },
+	{ "meet", "blocks", "i 4", { 1, 1, 1 }, { 256, 1, 1 }, 0, false },
 	{ "meet", "predicated", "i", { 1, 1, 1 }, { 128, 1, 1 }, 0, false },
 	{ "meet", "matrices", "i", { 1, 1, 1 }, { 32, 1, 1 }, 0, false },
 	{ "meet", "dynamic", "i 3000", { 1, 1, 1 }, { 128, 1, 1 }, 12000, false },
