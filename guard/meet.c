@@ -108,7 +108,8 @@ static void two_copies(struct rw_kernel *k)
 	k->insts = NULL;
 	k->ninsts = k->cap_insts = 0;
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t last = meets_by_kind(&from[i]) ? last_of_many(from, i, n) : i, slow = k->nlabels, done = slow + 1;
+		uint32_t last = meets_by_kind(&from[i]) ? last_of_many(from, i, n) : i, slow = k->nlabels,
+			 done = slow + 1;
 
 		if (last == i) {
 			copy(k, &from[i]);

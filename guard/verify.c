@@ -126,9 +126,14 @@ static bool kernel_param(struct verifier *v, bool *more)
 /* .maxntid 256, 1, 1 and its kin, each at most once and in this order. */
 static bool tuning(struct verifier *v, uint32_t *row)
 {
-	static const struct { const char *name; uint32_t n; uint64_t max; } rows[] = {
-		{ ".maxntid", 3, VMAX_THREADS }, { ".reqntid", 3, VMAX_THREADS }, { ".minnctapersm", 1, 64 }, { ".maxnreg", 1, 255 },
-		{ ".explicitcluster", 0, 1 }, { ".reqnctapercluster", 3, VMAX_CLUSTER },
+	static const struct { const char *name; uint32_t n; uint64_t max;
+	} rows[] = {
+		{ ".maxntid", 3, VMAX_THREADS },
+		{ ".reqntid", 3, VMAX_THREADS },
+		{ ".minnctapersm", 1, 64 },
+		{ ".maxnreg", 1, 255 },
+		{ ".explicitcluster", 0, 1 },
+		{ ".reqnctapercluster", 3, VMAX_CLUSTER },
 		{ ".maxclusterrank", 1, VMAX_CLUSTER },
 	};
 	struct vword w;

@@ -41,8 +41,8 @@ struct guard_verdict {
 	uint64_t const_bytes;      /* of ag_const */
 };
 
-int verify(const char *text, size_t len, const struct verify_options *opt, const struct verify_gate *gates, uint32_t ngates,
-	struct guard_verdict *out);
+int verify(const char *text, size_t len, const struct verify_options *opt, const struct verify_gate *gates,
+	   uint32_t ngates, struct guard_verdict *out);
 void verify_free(struct guard_verdict *v);
 
 #endif

@@ -192,7 +192,8 @@ static void guarded(const struct attack *a, bool wide)
 		check(a->kind == -1 && strstr(err.text, a->refusal), name, "refused: line %u: %s", err.line, err.text);
 		return;
 	}
-	if (verify(r.text, r.text_len, &(struct verify_options){ .wide = wide, .scrub = true, .meet = opt.meet }, NULL, 0, &v)) {
+	if (verify(r.text, r.text_len, &(struct verify_options){ .wide = wide, .scrub = true, .meet = opt.meet },
+		   NULL, 0, &v)) {
 		check(false, name, "the verifier refuses line %u: %s", v.line, v.reason);
 		guard_result_free(&r);
 		return;

@@ -58,8 +58,8 @@ static bool guard_files(const char *const *paths, unsigned n, struct guard_optio
 		check(false, name, "refused: %u: %s", err.line, err.text);
 		return false;
 	}
-	if (o.meet && verify(g->r.text, g->r.text_len, &(struct verify_options){ .wide = o.wide, .meet = true }, NULL, 0,
-		&v)) {
+	if (o.meet &&
+	    verify(g->r.text, g->r.text_len, &(struct verify_options){ .wide = o.wide, .meet = true }, NULL, 0, &v)) {
 		check(false, name, "the verifier refuses line %u: %s", v.line, v.reason);
 		return false;
 	}
