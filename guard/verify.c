@@ -376,8 +376,8 @@ static void release(struct verifier *v)
 	free(v);
 }
 
-int verify(const char *text, size_t len, const struct verify_options *opt, const struct verify_gate *gates, uint32_t ngates,
-	struct guard_verdict *out)
+int verify(const char *text, size_t len, const struct verify_options *opt, const struct verify_gate *gates,
+	uint32_t ngates, struct guard_verdict *out)
 {
 	struct verifier *v = calloc(1, sizeof *v);
 	memset(out, 0, sizeof *out);
