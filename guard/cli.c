@@ -1,8 +1,8 @@
 /* cli.c - `agileos guard`: the rewriter and the verifier as a command, in this process, for people who trust their
  * input.
- *   agileos guard IN.ptx [MORE.ptx] -o OUT.ptx [--wide] [--no-report] [--no-poll] [--no-scrub]
+ *   agileos guard IN.ptx [MORE.ptx] -o OUT.ptx [--wide] [--no-report] [--no-poll] [--no-scrub] [--meet]
  *   [--gate NAME:RET(PARAMS)]... [--compose] [--dump STAGE]
- *   agileos guard --verify [--wide] [--no-scrub] [--gate ...] OUT.ptx
+ *   agileos guard --verify [--wide] [--no-scrub] [--meet] [--gate ...] OUT.ptx
  * STAGE: what a pass made, on standard output: parse link place inline prune relocate define space print.
  * RET and PARAMS: b32 b64 f32 f64, void for no result.  Exit: 0 accepted, 3 refused (`file:line: reason` on stderr), 1
  * usage or input/output. */
@@ -29,8 +29,8 @@ struct cli {
 static int usage(void)
 {
 	fprintf(stderr, "usage: agileos guard IN.ptx [MORE.ptx] -o OUT.ptx [--wide] [--no-report] "
-		"[--no-poll] [--no-scrub] [--gate NAME:RET(PARAMS)] [--compose] [--dump STAGE]\n"
-		"       agileos guard --verify [--wide] [--no-scrub] [--gate ...] OUT.ptx\n");
+		"[--no-poll] [--no-scrub] [--meet] [--gate NAME:RET(PARAMS)] [--compose] [--dump STAGE]\n"
+		"       agileos guard --verify [--wide] [--no-scrub] [--meet] [--gate ...] OUT.ptx\n");
 	return 1;
 }
 
@@ -114,6 +114,8 @@ static int parse_args(struct cli *c, int argc, char **argv)
 			c->opt.wide = true;
 		else if (!strcmp(a, "--no-report"))
 			c->opt.report = false;
+		else if (!strcmp(a, "--meet"))
+			c->opt.meet = true;
 		else if (!strcmp(a, "--no-poll"))
 			c->opt.poll = false;
 		else if (!strcmp(a, "--no-scrub"))
@@ -136,6 +138,8 @@ static int parse_args(struct cli *c, int argc, char **argv)
 
 static int judge(const struct cli *c, const char *label, const char *text, size_t len)
 {
+	struct verify_options vopt = { .wide = c->opt.wide, .scrub = c->opt.scrub,
+		.meet = c->opt.meet };
 	struct verify_gate gates[MAX_GATES];
 	struct guard_verdict v;
 	for (uint32_t i = 0; i < c->opt.ngates; i++) {
@@ -145,7 +149,7 @@ static int judge(const struct cli *c, const char *label, const char *text, size_
 		for (uint32_t k = 0; k < g->nparams; k++)
 			gates[i].param_bytes[k] = (uint8_t)ptx_type_bytes(g->params[k]);
 	}
-	int rc = verify(text, len, c->opt.wide, c->opt.scrub, gates, c->opt.ngates, &v);
+	int rc = verify(text, len, &vopt, gates, c->opt.ngates, &v);
 	if (rc)
 		fprintf(stderr, "%s:%u: %s\n", label, v.line, v.reason);
 	verify_free(&v);

@@ -40,9 +40,11 @@ void rw_cluster_barrier(struct rw_out *o, const struct ptx_inst *in, const char 
 		skip = rw_fresh_label(o);
 		rw_line(o, "@%s%s bra $L%u;", in->pred_neg ? "" : "!", rw_rn(o, in->pred).s, skip);
 	}
+	rw_meet_check(o, in, wait ? "setp.ne.u32" : "setp.eq.u32");
 	rw_line(o, "setp.%s.u32 %%gcq, %%gcf, 0;", wait ? "ne" : "eq");
 	rw_line(o, "@%%gcq barrier.cluster.%s%s;", wait ? "wait" : "arrive", relaxed && !wait ? ".relaxed" : "");
 	rw_line(o, "mov.u32 %%gcf, %d;", !wait);
+	o->met_open = false;            /* threads of a warp go on behind it one by one */
 	if (skip) {
 		rw_buf_fmt(o->rw, &o->rw->body, "$L%u:\n", skip);
 		rw_fence_forget(o);
@@ -144,6 +146,7 @@ void rw_cluster_exit(struct rw_out *o)
 		rw_line(o, "@%%gcq barrier.cluster.wait;");
 		rw_line(o, "mov.u32 %%gcf, 0;");
 	}
+	rw_meet_exit(o);
 	for (size_t i = 0; i < ARRAY_LEN(stay) && o->k->peers; i++) {
 		bool open = stay[i][0] && stay[i][1] && stay[i][strlen(stay[i]) - 1] == '[';
 

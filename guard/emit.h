@@ -93,6 +93,12 @@ struct rw_out {
 	struct group *groups; uint32_t ngroups, cap_groups;
 	uint32_t *version; uint32_t next_version;
 	enum warp_masks warp;
+	/* meet.c: checks and kinds so far; from `met` in the body on is straight line behind the latest, or behind the
+	 * start; there are looks */
+	uint32_t checks, nkinds, cap_kinds;
+	char **kinds;
+	size_t met;
+	bool met_open, meets;
 	/* strip.c */
 	bool at_once;                           /* note violations without a branch: few registers, more time */
 	bool quiet;                             /* no comparisons here: they were made before */
@@ -131,6 +137,15 @@ void rw_cluster_mapa(struct rw_out *o, const struct ptx_inst *in, char rank[24])
 uint32_t rw_cluster_fence(struct rw_out *o, const struct group *g, const char *src, bool report);
 void rw_cluster_entry(struct rw_out *o, struct rw_buf *b);
 void rw_cluster_exit(struct rw_out *o);
+
+/* meet.c */
+bool rw_waits(const struct ptx_inst *in);
+enum { RW_MEET_LOOK = 250, MEET_EXACT = 65536 };        /* type of a branch; sites that are places */
+void rw_meet_check(struct rw_out *o, const struct ptx_inst *in, const char *text);
+void rw_meet_look(struct rw_out *o, uint32_t label);
+void rw_meet_registers(struct rw_out *o, struct rw_buf *b);
+void rw_meet_entry(struct rw_out *o, struct rw_buf *b);
+void rw_meet_exit(struct rw_out *o);
 
 /* matrix.c, texture.c: the lines before, and the operands to print */
 void rw_matrix(struct rw_out *o, const struct ptx_inst *in, char addr[32], char stride[32], bool *shared);

@@ -130,7 +130,7 @@ static void add_access(struct rw_out *o, uint32_t i, unsigned op)
 	narrow_generic(o, &a);
 	if (a.sym && !a.sym->unsized && a.off >= 0 && (uint64_t)a.off <= a.sym->size
 		&& a.sym->size - (uint64_t)a.off >= w
-	    && a.off % (int64_t)w == 0 && (a.where != AT_SHARED || !k->peers || a.off >= RW_PEER_BYTES))
+	    && a.off % (int64_t)w == 0 && (a.where != AT_SHARED || a.off >= k->head))
 		a.direct = true;
 	RW_ROOM(&o->rw->arena, o->acc, o->nacc, o->cap_acc);
 	o->acc[o->nacc++] = a;

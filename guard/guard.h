@@ -120,6 +120,31 @@
  *     then:    mul.hi.u32 %gyq_n, %gyn_n, M;  min.u32 %gym_n, any, %gyq_n;  and.b32 %gys_n, %gym_n, -A;
  *              wmma.load.a.sync.aligned.row.m16n16k16.global.f16 {...}, [%gya_n], %gys_n;    (.shared: [%gyb_n])
  *     so that (R-1) * stride + C elements end inside the window (the last line in its slack) or the block's memory.
+ *   MEET (opt->meet): threads wait in hardware only for others that come; verify_meet.c says why.  A kernel that waits
+ *     for others of its warp (shfl, vote, match, redux, elect, bar.warp.sync with the mask -1; barriers of the block;
+ *     barriers of the cluster; mma, wmma, ldmatrix, stmatrix, movmatrix) has a shared object named ag_meet_N, or
+ *     ag_peer_meet_N with peers, below.  Its first H bytes are the guard's: 32, and 16 for each warp that .maxntid and
+ *     .reqntid allow (else 32 warps), rounded up to a multiple of 32.  For S, %gsb and accesses H stands for the 32 of
+ *     peers.  Barriers of the block are barrier.sync 0; none stands in a kernel that also has barriers of the cluster.
+ *     Instructions that wait are not predicated.
+ *     entry, behind nothing but entry-block lines: threads are still together:
+ *       activemask.b32 %gwl;   mov.u32 %gwa, %tid.z;   mov.u32 %gwt, %ntid.y;   mov.u32 %gwu, %tid.y;
+ *       mad.lo.u32 %gwa, %gwa, %gwt, %gwu;   mov.u32 %gwt, %ntid.x;   mov.u32 %gwu, %tid.x;
+ *       mad.lo.u32 %gwa, %gwa, %gwt, %gwu;   and.b32 %gwa, %gwa, -32;   shr.u32 %gwa, %gwa, 1;
+ *       mov.u32 %gwh, ag_meet_N;   add.u32 %gwt, %gwh, %gwa;   mov.u32 %gwu, 0;
+ *       st.shared.v4.u32 [%gwt+32], {%gwu, %gwu, %gwu, %gwl};
+ *     look: behind it, until a label, a branch, a call or a barrier of the cluster, whatever waits may stand:
+ *       activemask.b32 %gwa;   setp.ne.u32 %gwq, %gwa, %gwl;   @%gwq bra $L<n>;
+ *     check, number k in the kernel (from 1):
+ *       activemask.b32 %gwa;   setp.eq.u32 %gwq, %gwa, %gwl;   @%gwq bra $Lm<k>;   a call (below) of ag_rt_meet with
+ *       %gwh and SITE into %gwl;   setp.eq.u32 %gwq, %gwl, 0;   @%gwq bra $Lkill;   $Lm<k>:
+ *       SITE is 65536 + k: a place; then it is as good as a look.  Or it is a kind, from 1 in the order of the text:
+ *       then the next that waits is of that kind (opcode and suffixes; of a barrier of the cluster its setp), no
+ *       matrix instruction, and the only one that the check is good for.
+ *     In the entry block neither is needed.
+ *     exit, directly before `ret` (with peers: behind the lines of a wait):
+ *       activemask.b32 %gwa;   setp.eq.u32 %gwq, %gwa, %gwl;   @%gwq bra $Lleft;   a call of ag_rt_leave with %gwh;
+ *       $Lleft:
  *   barrier of the cluster: %gcf is 1 while the thread has arrived and not waited (PTX leaves the rest undefined)
  *     entry: mov.u32 %gcf, 0;
  *     arrive: setp.eq.u32 %gcq, %gcf, 0;   @%gcq barrier.cluster.arrive;   mov.u32 %gcf, 1;       (or .arrive.relaxed)
@@ -241,7 +266,7 @@
 #include "ptx.h"
 
 #define GUARD_BODY_MARK "// agileos: body\n"
-#define GUARD_VERSION 8u            /* of the guarded form; part of the cache key */
+#define GUARD_VERSION 9u            /* of the guarded form; part of the cache key */
 
 /* A gate that client code may call; becomes gate_<name>. The client's text holds `.extern .func (ret) name (params)`,
  * or a *definition* of that name (the fallback that runs where no service exists: adapters/<name>/<name>.cuh): either
@@ -262,6 +287,7 @@ struct guard_options {
 	/* default true: shared and local memory are cleared before the client's code; where all kernels are of one
 	 * owner, false does */
 	bool scrub;
+	bool meet;                  /* threads wait in hardware only for others that come, see MEET */
 	int target_sm;              /* 90 */
 	const struct guard_gate *gates;
 	uint32_t ngates;

@@ -323,7 +323,7 @@ static bool pack(struct packed *p, const struct guard_input *in, uint32_t n, con
 	if (!p->part || !p->gates || !p->size)
 		return false;
 	p->head = (struct helper_request){ n, opt->ngates, opt->target_sm, opt->wide, opt->report, opt->fence,
-		opt->poll, opt->scrub };
+		opt->poll, opt->scrub, opt->meet };
 	for (uint32_t i = 0; i < opt->ngates; i++) {
 		const struct guard_gate *g = &opt->gates[i];
 		struct helper_gate *to = &p->gates[i];

@@ -30,7 +30,7 @@ struct helper_end { uint32_t timed_out; int32_t status; /* as from waitpid */ };
 struct helper_request {
 	uint32_t npieces, ngates;
 	int32_t target_sm;
-	uint8_t wide, report, fence, poll, scrub;
+	uint8_t wide, report, fence, poll, scrub, meet;
 };
 struct helper_gate { char name[64]; uint8_t nparams, params[16], ret; };
 

@@ -300,6 +300,8 @@ static void general(struct rw_out *o, uint32_t index, struct ptx_inst in)
 		else
 			put_operand(&t, &in.ops[i]);
 	}
+	if (rw_waits(&in))
+		rw_meet_check(o, &in, "");
 	rw_line(o, "%s;", buf);
 }
 
@@ -314,6 +316,10 @@ static void branch(struct rw_out *o, uint32_t index, const struct ptx_inst *in)
 	struct text t = { buf, sizeof(buf), 0, o, in->line };
 
 	rw_report_flush(o);
+	if (in->type == RW_MEET_LOOK) {
+		rw_meet_look(o, in->ops[0].u.label);
+		return;
+	}
 	if (all_lines(o, in->ops[0].u.label, index))
 		rw_poll(o);
 	put_pred(&t, in);
@@ -364,7 +370,8 @@ static void barrier(struct rw_out *o, const struct ptx_inst *in)
 	put_name(&t, in);
 	put(&t, " ");
 	put_operand(&t, &in->ops[0]);
-	rw_line(o, "%s;", buf);
+	rw_meet_check(o, in, "barrier.sync");
+	rw_line(o, "%s;", o->k->meet ? "barrier.sync 0" : buf);         /* a warp may come in parts */
 }
 
 static void nap(struct rw_out *o, const struct ptx_inst *in)
@@ -568,6 +575,7 @@ static void matrix(struct rw_out *o, struct ptx_inst in)
 	if (store)
 		put(&t, "%s, ", addr);
 	put_operand(&t, &in.ops[store ? 1 : 0]);
+	rw_meet_check(o, &in, "");
 	rw_line(o, store ? "%s, %s;" : "%s, %s, %s;", buf, store ? stride : addr, stride);
 }
 
@@ -597,8 +605,8 @@ static void texture(struct rw_out *o, const struct ptx_inst *in)
 
 static void join(struct rw_out *o, const struct ptx_inst *in)
 {
-	char mask[24], buf[480];
-	struct text t = { buf, sizeof(buf), 0, o, in->line };
+	char mask[24], buf[480], name[64];
+	struct text t = { buf, sizeof(buf), 0, o, in->line }, tn = { name, sizeof(name), 0, o, in->line };
 
 	if (!in->nops || (in->op == PTX_OP_bar && in->nops != 1))
 		rw_refuse(o->rw, in->line, "opcode '%s' has an unexpected number of operands", ptx_op_name(in->op));
@@ -610,6 +618,8 @@ static void join(struct rw_out *o, const struct ptx_inst *in)
 		put_operand(&t, &in->ops[i]);
 		put(&t, ", ");
 	}
+	put_name(&tn, in);
+	rw_meet_check(o, in, name);
 	rw_line(o, "%s%s;", buf, mask);
 }
 
@@ -883,6 +893,7 @@ static void print_registers(struct rw_out *o)
 	for (size_t i = 0; i < ARRAY_LEN(entry_regs); i++)
 		if (o->entry & entry_regs[i].bit)
 			head(o, "\t.reg .%s %s;\n", entry_regs[i].type, entry_regs[i].name);
+	rw_meet_registers(o, &o->rw->text);
 	for (const char *m = "nlatex"; *m && o->k->peers; m++)
 		head(o, "\t.reg .b32 %%gc%c;\n", *m);
 	for (uint32_t i = 0; i < o->nfoot; i++)
@@ -923,7 +934,8 @@ static void print_entry(struct rw_out *o)
 		if (o->entry & lines[i].bit)
 			head(o, "\t%s\n", lines[i].text);
 	if (o->entry & EN_GSB)
-		head(o, "\tmov.u32 %%gsb, %s%s;\n", k->smem.used ? k->smem.var.name : "ag_dyn", k->peers ? "+32" : "");
+		head(o, k->head ? "\tmov.u32 %%gsb, %s+%" PRIu32 ";\n" : "\tmov.u32 %%gsb, %s;\n",
+			k->smem.used ? k->smem.var.name : "ag_dyn", k->head);
 	if (o->entry & EN_GSN) {
 		head(o, "\tmov.u32 %%gsd, %%dynamic_smem_size;\n");
 		head(o, "\tadd.u32 %%gsn, %%gsd, %" PRIu64 ";\n", k->smem.used ? rw_smem_room(k) : 0);
@@ -934,6 +946,7 @@ static void print_entry(struct rw_out *o)
 		head(o, "\tmov.u32 %%glb, %s;\n", k->local.var.name);
 	if (o->entry & EN_GKB)
 		head(o, "\tmov.u32 %%gkb, ag_const;\n");
+	rw_meet_entry(o, &o->rw->text);
 	rw_scrub_entry(o, &o->rw->text);
 	rw_cluster_entry(o, &o->rw->text);
 	if (o->record) {
@@ -955,6 +968,7 @@ void rw_print_kernel(struct rw *rw, struct rw_kernel *k)
 	rw->body.len = 0;
 	o->entry |= k->peers ? EN_CLUSTER | EN_GSB : 0;
 	o->warp = rw_warp_masks(k);
+	o->met_open = true;
 	print_body(o);
 	if (o->record) {
 		rw_rn(o, o->rec_line);

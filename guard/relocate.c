@@ -539,23 +539,42 @@ static const char *object_name(struct rw *rw, const char *stem, uint32_t n)
 	return strcpy(rw_alloc(rw, strlen(buf) + 1), buf);
 }
 
+/* Of all kernels' dynamic shared memory, also of those that come later. */
+static uint32_t most_dyn_align(const struct rw *rw)
+{
+	uint32_t most = 16;
+
+	for (uint32_t i = 0; i < rw->npieces; i++)
+		for (uint32_t j = 0; j < rw->pieces[i].m->nvars; j++) {
+			const struct ptx_var *v = rw->pieces[i].m->vars[j];
+
+			if (v->space == PTX_SHARED && v->linkage == PTX_L_EXTERN && v->align > most && v->align <= 1024)
+				most = v->align;
+		}
+	return most;
+}
+
 void rw_relocate(struct rw *rw, struct rw_kernel *k)
 {
-	static const struct ptx_var peers = { .size = RW_PEER_BYTES };
+	struct ptx_var head = { .size = 0 };
 	struct move m = { .rw = rw, .k = k };
-	struct ptx_inst *body = k->insts;
-	uint32_t n = k->ninsts;
+	struct ptx_inst *body;
+	uint32_t n;
 
 	rw_cluster_find(k);
-	k->smem.var = (struct ptx_var){ .name = object_name(rw, k->peers ? "ag_peer_" : "ag_smem_", k->index),
-		.space = PTX_SHARED };
+	rw_meet_find(k);
+	body = k->insts;
+	n = k->ninsts;
+	head.size = k->head;
+	k->smem.var = (struct ptx_var){ .name = object_name(rw, k->meet ? k->peers ? "ag_peer_meet_" : "ag_meet_"
+		: k->peers ? "ag_peer_" : "ag_smem_", k->index), .space = PTX_SHARED };
 	k->dyn.var = (struct ptx_var){ .name = "ag_dyn", .space = PTX_SHARED, .unsized = true };
 	k->local.var = (struct ptx_var){ .name = object_name(rw, "ag_local_", k->index), .space = PTX_LOCAL };
 	k->insts = NULL;
 	k->ninsts = k->cap_insts = 0;
 	m.in = body;
-	if (k->peers)
-		take(rw, k, &k->smem, &peers, peers.size, 32, MAX_SHARED, k->src->line);
+	if (k->head)
+		take(rw, k, &k->smem, &head, head.size, 32, MAX_SHARED, k->src->line);
 	for (uint32_t i = 0; i < k->src->nvars && n; i++)       /* an address can be reached without its name */
 		if (k->src->vars[i]->space == PTX_SHARED || k->src->vars[i]->space == PTX_LOCAL)
 			locate(&m, k->src->vars[i], 0);
@@ -565,6 +584,12 @@ void rw_relocate(struct rw *rw, struct rw_kernel *k)
 		one(&m, &body[i]);
 	}
 	copy_params(&m);
+	if (k->head && k->dyn.used) {                   /* dynamic memory must follow without a gap */
+		uint32_t align = most_dyn_align(rw);
+
+		k->smem.bytes = align_up(k->smem.bytes, align);
+		k->smem.align = k->smem.align < align ? align : k->smem.align;
+	}
 	k->smem.bytes = align_up(k->smem.bytes, 32);
 	k->local.bytes = align_up(k->local.bytes, 32);
 	k->smem.align = k->smem.align < 16 ? 16 : k->smem.align;

@@ -79,7 +79,8 @@ struct rw_func {
 
 /* ag_smem_N, ag_dyn, ag_local_N, ag_const */
 struct rw_obj { struct ptx_var var; uint64_t bytes; uint32_t align; bool used; };
-enum { RW_PEER_BYTES = 32 };        /* of a shared object with peers, before what fences lead to */
+/* Head of a shared object, before what fences lead to: counters of peers, records of warps that meet. */
+enum { RW_PEER_BYTES = 32, RW_MEET_BYTES = 16 };
 
 /* Place of one client's shared or local variable in this kernel. */
 struct rw_place_of { const struct ptx_var *v; uint64_t off; };
@@ -102,6 +103,8 @@ struct rw_kernel {
 	bool uses_printf, hidden_coop;
 	bool soft;                      /* has barriers in software */
 	bool peers;                     /* makes addresses of other blocks' shared memory */
+	bool meet;                      /* waits in hardware for threads of a warp (meet.c) */
+	uint32_t head;                  /* bytes of smem that are the guard's */
 	uint32_t min_dyn;               /* least dynamic shared size, see guard.h */
 	struct rw_known *known;         /* space.c: per register */
 };
@@ -191,10 +194,12 @@ uint32_t rw_gd(struct rw_kernel *k);
 
 /* cluster.c: does the kernel use shared memory of other blocks? */
 void rw_cluster_find(struct rw_kernel *k);
+/* meet.c: does it wait in hardware?  After rw_cluster_find; sets the name and head of the shared object. */
+void rw_meet_find(struct rw_kernel *k);
 /* Bytes of the kernel's shared object that are the client's. */
 static inline uint64_t rw_smem_room(const struct rw_kernel *k)
 {
-	return k->smem.bytes - (k->peers ? RW_PEER_BYTES : 0);
+	return k->smem.bytes - k->head;
 }
 
 /* soft.c: block barriers in software.  rw_soft_link adds their piece to a module that needs it; the calls have operands

@@ -2,7 +2,7 @@
 # calls.
 
 REWRITE_SRC := $(addprefix guard/,align.c callee.c cluster.c compose.c define.c dump.c fence.c foresee.c guard.c \
-	inline.c link.c matrix.c ops.c poll.c print.c prune.c relocate.c report.c result.c scrub.c soft.c \
+	inline.c link.c matrix.c meet.c ops.c poll.c print.c prune.c relocate.c report.c result.c scrub.c soft.c \
 	space.c strip.c texture.c warp.c)
 REWRITE_OBJ := $(call objs,$(REWRITE_SRC))
 REWRITE_ASAN_OBJ := $(call asan_objs,$(REWRITE_SRC))
@@ -53,7 +53,8 @@ build/tests/rewrite_test_asan: build/asan/obj/tests/guard/rewrite_test.o $(REWRI
 TESTS += build/tests/rewrite_test build/tests/rewrite_test_asan
 
 # Original and guarded kernels side by side on softgpu's processor.
-SEMANTICS_SRC := tests/guard/semantics_test.c tests/softgpu/exec_harness.c $(sort $(wildcard worker/softgpu/exec_*.c))
+SEMANTICS_SRC := tests/guard/semantics_test.c tests/softgpu/exec_harness.c $(sort $(wildcard guard/verify*.c)) \
+	$(sort $(wildcard worker/softgpu/exec_*.c))
 
 build/tests/semantics_test: $(call objs,$(SEMANTICS_SRC)) $(REWRITE_OBJ) $(PTX_OBJ) $(GUARD_CU_PTX)
 	@mkdir -p $(@D)

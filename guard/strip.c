@@ -77,6 +77,8 @@ static bool fits_in_strip(const struct rw_out *o, const struct ptx_inst *in)
 	if (in->op == RW_OP_LABEL || in->op == RW_OP_CALL || in->op == RW_OP_DIE || in->op == RW_OP_NOUNROLL)
 		return false;
 	cls = rw_op(in->op)->cls;
+	if (o->k->meet && rw_waits(in) && (o->warp != WARP_HERE || !rw_joins_warp(in)))
+		return false;                           /* needs a check, which is a branch */
 	if (cls == RW_C_BAR && rw_has(in, PTX_MOD_cluster))
 		return false;
 	/* needs all of a warp's threads in one copy, and where masks are -1 they cannot agree on one (warp.c) */

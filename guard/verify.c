@@ -20,8 +20,9 @@
  *     is read.
  *   - When asked for: a kernel clears all the shared and local memory that it can reach before anything else, in a
  *     text that is read word for word (verify_scrub.c).
- * What it does not promise: that barriers and warp-synchronous instructions are reached by all the threads they wait
- * for.
+ *   - With the option `meet`, no thread waits in hardware for one that may never come: verify_meet.c.
+ * What it does not promise without: that barriers and warp-synchronous instructions are reached by all the threads they
+ * wait for.
  * What it asks of others: the worker keeps the launch contract (guard.h), trusted functions (FUNC, gates) take
  * hostile arguments and fence pointers themselves; ptxas judges types that do not matter here.
  *
@@ -125,9 +126,14 @@ static bool kernel_param(struct verifier *v, bool *more)
 /* .maxntid 256, 1, 1 and its kin, each at most once and in this order. */
 static bool tuning(struct verifier *v, uint32_t *row)
 {
-	static const struct { const char *name; uint32_t n; uint64_t max; } rows[] = {
-		{ ".maxntid", 3, 1024 }, { ".reqntid", 3, 1024 }, { ".minnctapersm", 1, 64 }, { ".maxnreg", 1, 255 },
-		{ ".explicitcluster", 0, 1 }, { ".reqnctapercluster", 3, VMAX_CLUSTER },
+	static const struct { const char *name; uint32_t n; uint64_t max;
+	} rows[] = {
+		{ ".maxntid", 3, VMAX_THREADS },
+		{ ".reqntid", 3, VMAX_THREADS },
+		{ ".minnctapersm", 1, 64 },
+		{ ".maxnreg", 1, 255 },
+		{ ".explicitcluster", 0, 1 },
+		{ ".reqnctapercluster", 3, VMAX_CLUSTER },
 		{ ".maxclusterrank", 1, VMAX_CLUSTER },
 	};
 	struct vword w;
@@ -145,6 +151,8 @@ static bool tuning(struct verifier *v, uint32_t *row)
 			return refuse(v, "bad number");
 		product *= n;
 	}
+	if (rows[*row].n == 3 && rows[*row].max == VMAX_THREADS && product < v->threads)
+		v->threads = (uint32_t)product;
 	if (product > rows[(*row)++].max)
 		return refuse(v, "bad number of threads");
 	return expect_end(v);
@@ -163,6 +171,10 @@ static void forget_kernel(struct verifier *v)
 	v->peers = v->peers_ready = v->cluster_used = v->waited = v->bare_ret = false;
 	v->joins_all = v->joins_here = false;
 	v->past_entry = v->has_size = v->scrubbed = v->scrubbed_size = false;
+	v->met = true;
+	v->meets = v->meet_ready = v->left = v->bare_leave = v->block_waits = v->cluster_waits = false;
+	v->checks = v->kind = v->nkinds = 0;
+	v->threads = VMAX_THREADS;
 	v->counted = v->was_counted = 0;
 	v->strip.open = false;
 }
@@ -364,8 +376,8 @@ static void release(struct verifier *v)
 	free(v);
 }
 
-int verify(const char *text, size_t len, bool wide, bool scrub, const struct verify_gate *gates, uint32_t ngates,
-	struct guard_verdict *out)
+int verify(const char *text, size_t len, const struct verify_options *opt, const struct verify_gate *gates,
+	uint32_t ngates, struct guard_verdict *out)
 {
 	struct verifier *v = calloc(1, sizeof *v);
 	memset(out, 0, sizeof *out);
@@ -374,8 +386,9 @@ int verify(const char *text, size_t len, bool wide, bool scrub, const struct ver
 		return -1;
 	}
 	v->out = out;
-	v->wide = wide;
-	v->scrub = scrub;
+	v->wide = opt->wide;
+	v->meet = opt->meet;
+	v->scrub = opt->scrub;
 	v->lex = (struct vlex){ .p = text, .end = text + len };
 	if (len > VMAX_TEXT)
 		refuse(v, "text too large");

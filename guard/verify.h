@@ -13,6 +13,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct verify_options {
+	bool wide;                 /* windows over 4 GiB */
+	bool scrub;                /* kernels must clear their shared and local memory before anything else */
+	bool meet;                 /* no thread waits in hardware for one that may never come (guard.h, MEET) */
+};
+
 struct verify_gate { const char *name; uint8_t nparams; uint8_t param_bytes[16]; uint8_t ret_bytes; };
 
 struct verify_kernel {         /* facts read from the text; what the worker may rely on at launch */
@@ -35,9 +41,8 @@ struct guard_verdict {
 	uint64_t const_bytes;      /* of ag_const */
 };
 
-/* scrub: kernels must clear their shared and local memory before anything else. */
-int verify(const char *text, size_t len, bool wide, bool scrub, const struct verify_gate *gates, uint32_t ngates,
-	struct guard_verdict *out);
+int verify(const char *text, size_t len, const struct verify_options *opt, const struct verify_gate *gates,
+	   uint32_t ngates, struct guard_verdict *out);
 void verify_free(struct guard_verdict *v);
 
 #endif

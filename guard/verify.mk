@@ -2,7 +2,7 @@
 
 VERIFY_SRC := guard/verify.c guard/verify_ctl.c guard/verify_stmt.c guard/verify_form.c guard/verify_lex.c \
 		guard/verify_flow.c \
-	guard/verify_matrix.c guard/verify_cluster.c guard/verify_scrub.c
+	guard/verify_matrix.c guard/verify_cluster.c guard/verify_scrub.c guard/verify_meet.c
 VERIFY_OBJ := $(call objs,$(VERIFY_SRC))
 VERIFY_ASAN_OBJ := $(call asan_objs,$(VERIFY_SRC))
 

@@ -12,7 +12,8 @@
  *     client's code, and no thread that still has to tell, finds a block gone.  Threads that are not the last leave at
  *     once: nobody in the block waits for one that stays, and those of other blocks who wait at the barrier of the
  *     cluster find it arriving there.
- *   - the counters are the first PEER_BYTES of the object; %gsb and all that follows from it begin behind them. */
+ *   - the counters are the first PEER_BYTES of the object; %gsb and all that follows from it begin behind them (and
+ *     behind what verify_meet.c keeps there). */
 #include "verify_int.h"
 
 #include <stdio.h>
@@ -95,8 +96,10 @@ bool peers_entry(struct verifier *v)
 /* $Lpeers: was read: the only way out of a kernel with peers. */
 bool peers_exit(struct verifier *v)
 {
-	static const char *const rest[] = {
+	static const char *const wait[] = {
 		"setp.ne.u32 %%gcq, %%gcf, 0;", "@%%gcq barrier.cluster.wait;", "mov.u32 %%gcf, 0;",
+	};
+	static const char *const rest[] = {
 		"fence.acq_rel.cluster;", "atom.shared.add.u32 %%gce, [%s], 1;", "setp.ne.u32 %%gcq, %%gce, %%gct;",
 		"@%%gcq bra $Lpeers3;", "fence.acq_rel.cluster;", "mov.u32 %%gce, 0;", "$Lpeers1:",
 		"mapa.shared::cluster.u32 %%gcx, %%gca, %%gce;",
@@ -108,7 +111,9 @@ bool peers_exit(struct verifier *v)
 	};
 	if (!v->peers || !v->peers_ready || !v->killed || v->ended || !owned(v, "%gcf", true))
 		return refuse(v, "$Lpeers belongs at the end of a kernel with peers");
-	return exact_lines(v, rest, sizeof rest / sizeof *rest);
+	v->bare_leave = false;                  /* the only ret */
+	return exact_lines(v, wait, sizeof wait / sizeof *wait) && meet_exit(v) &&
+	       exact_lines(v, rest, sizeof rest / sizeof *rest);
 }
 
 /* "}": a thread has waited for every arrival of its own before it leaves, and leaves by the exit of its kernel. */

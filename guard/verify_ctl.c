@@ -12,6 +12,8 @@
 
 static bool new_block(struct verifier *v)
 {
+	v->met = false;
+	v->kind = 0;
 	return vflow_block(&v->flow) || no_memory(v);
 }
 
@@ -56,6 +58,13 @@ static bool end_block(struct verifier *v, bool falls)
 	v->flow.block[v->flow.nblocks - 1].falls = falls;
 	v->ended = !falls;
 	return new_block(v);
+}
+
+/* A predicated branch was read, as part of a form: the block ends. */
+bool branch_in_form(struct verifier *v, struct vword name)
+{
+	uint32_t label;
+	return label_of(v, name, &label) && branch_to(v, label) && end_block(v, true);
 }
 
 /* A label right behind the line that sets a strip's counter, which no branch before it names, opens a strip. */
@@ -150,7 +159,6 @@ static bool poll(struct verifier *v)
 	};
 	static const char *const regs[] = { "%gc", "%gf", "%gkill", "%gx", "%gq" };
 	struct vitem it;
-	uint32_t kill;
 	if (v->s.pred || !vlex_is(&v->lex, "add.u32 %gc, %gc, 1;"))
 		return refuse(v, "%%gc belongs to polls");
 	for (size_t i = 0; i < 5; i++) {
@@ -163,7 +171,7 @@ static bool poll(struct verifier *v)
 	for (size_t i = 0; i < 5; i++)
 		if (!next_line(v) || !vlex_is(&v->lex, rest[i]))
 			return refuse(v, "not a whole poll: expected %s", rest[i]);
-	if (!label_of(v, (struct vword){ "$Lkill", 6 }, &kill) || !branch_to(v, kill) || !end_block(v, true))
+	if (!branch_in_form(v, (struct vword){ "$Lkill", 6 }))
 		return false;
 	v->polled = true;
 	return true;
@@ -238,7 +246,7 @@ static bool args_fit(struct verifier *v, const struct vfunc *f, const struct arg
 		return false;
 	for (uint32_t i = 0; i < a->n; i++) {
 		const struct vop *o = &a->op[i];
-		if (a->bits[i] != (f->params[i] == 'l' ? 64 : 32))
+		if (f->params[i] == 'm' || a->bits[i] != (f->params[i] == 'l' ? 64 : 32))
 			return false;
 		bool none = o->kind == VO_IMM && o->imm == 0;
 		if (f->params[i] == 'P' && !none && (!class_is(&o->item, "lb") || a->op[i + 1].kind != VO_IMM ||
@@ -272,7 +280,8 @@ static bool call_block(struct verifier *v)
 {
 	struct args a = { .n = 0 };
 	struct vword w;
-	v->strip.open = false;
+	v->strip.open = v->met = false;
+	v->kind = 0;
 	struct vop result, from;
 	char want[32];
 	for (;;) {
@@ -307,6 +316,7 @@ static bool call_block(struct verifier *v)
 /* .shared .align 16 .b8 ag_smem_0[64]; with the first word read. */
 static bool object(struct verifier *v, const char *kind, uint32_t max, struct vobject *o)
 {
+	static const char *const kinds[] = { "peer", "meet", "peer_meet" };
 	char want[24];
 	struct vword name;
 	uint64_t align, bytes;
@@ -314,10 +324,13 @@ static bool object(struct verifier *v, const char *kind, uint32_t max, struct vo
 		!vlex_word(&v->lex, &name) || !expect(v, '[') ||
 	    !expect_uint(v, max, &bytes) || !expect(v, ']') || !expect(v, ';') || !expect_end(v))
 		return refuse(v, "not the declaration of an object");
-	if (o == &v->shared && name.n > 8 && !memcmp(name.s, "ag_peer_", 8)) {
-		v->peers = true;
-		kind = "peer";
-	}
+	if (o == &v->shared && !o->align)
+		for (uint32_t i = 0; i < 3; i++)        /* the longest that fits is the last */
+			if (name.n > strlen(kinds[i]) + 4 && !memcmp(name.s + 3, kinds[i], strlen(kinds[i]))) {
+				kind = kinds[i];
+				v->peers = i != 1;
+				v->meets = i != 0;
+			}
 	snprintf(want, sizeof want, "ag_%s_%u", kind, v->k.index);
 	if (!vword_is(name, want) || o->align || align < 16 || (align & (align - 1)) || !bytes)
 		return refuse(v, "not the declaration of '%s'", want);
@@ -363,8 +376,8 @@ static bool defines(const struct vstmt *s, const char *names)
 static bool instruction(struct verifier *v, struct vword op)
 {
 	struct vstmt *s = &v->s;
-	bool polled = v->polled, waited = v->waited;
-	v->waited = false;
+	bool polled = v->polled, waited = v->waited, left = v->left;
+	v->waited = v->left = false;
 	if (v->ended)
 		return refuse(v, "nothing leads here");
 	if (!parse_opcode(v, op) || !parse_operands(v))
@@ -372,6 +385,8 @@ static bool instruction(struct verifier *v, struct vword op)
 	v->began = true;
 	if (defines(s, "zz"))
 		return scrub(v);
+	if (defines(s, "wl"))
+		return meet_entry(v);
 	v->past_entry |= !defines(s, NULL) || !form_flag(s->ops[0].item.range->form, 'E');
 	if (vword_is(s->base, "bra") || vword_is(s->base, "brx")) {
 		bool ok = vword_is(s->base, "bra") ? bra(v) : brx(v);
@@ -381,10 +396,17 @@ static bool instruction(struct verifier *v, struct vword op)
 	v->polled = false;
 	if (vword_is(s->op, "ret") && !s->nops && !s->pred) {
 		v->bare_ret |= v->peers || !waited;
+		v->bare_leave |= !left;
 		return end_block(v, false);
 	}
+	if (!meet_statement(v))
+		return false;
+	if (defines(s, "wa")) {
+		v->waited = waited;             /* on the way out these lines wait for nobody */
+		return meet_check(v);
+	}
 	if (defines(s, "cq"))
-		return cluster_barrier(v);
+		return meet_cluster(v) && cluster_barrier(v);
 	if (defines(s, "cn"))
 		return peers_entry(v);
 	if (defines(s, "c") && vword_is(s->op, "add.u32"))
@@ -412,7 +434,7 @@ bool statement(struct verifier *v)
 	v->was_counted = v->counted;
 	v->counted = 0;
 	if (vlex_is(&v->lex, "{")) {
-		v->waited = false;
+		v->waited = v->left = false;
 		v->began = v->past_entry = true;
 		v->polled = false;
 		return !v->ended ? call_block(v) : refuse(v, "nothing leads here");
@@ -426,7 +448,7 @@ bool statement(struct verifier *v)
 	if (w.s[0] == '$' && !v->s.pred) {
 		if (!expect(v, ':'))
 			return false;
-		v->waited = false;
+		v->waited = v->left = false;
 		if (vlex_end(&v->lex))
 			return !vword_is(w, "$Lpeers") ? label_line(v, w) : peers_exit(v) && end_block(v, false);
 		return expect_word(v, ".branchtargets") && table_directive(v, w);
@@ -440,7 +462,7 @@ bool end_kernel(struct verifier *v)
 	uint32_t line, reg;
 	if (!v->ended)
 		return refuse(v, "the kernel falls off its end");
-	if (!cluster_end(v) || !scrub_end(v))
+	if (!cluster_end(v) || !scrub_end(v) || !meet_end(v))
 		return false;
 	if (v->joins_all && v->joins_here)
 		return refuse(v, "threads of a warp are joined both by -1 and by other masks");

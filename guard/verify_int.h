@@ -28,6 +28,10 @@ enum {
 	VMAX_CALL_ARGS = 16,
 	VMAX_CLUSTER = 16,              /* blocks */
 	PEER_BYTES = 32,                /* of ag_peer_N, before what fences lead to */
+	MEET_BYTES = 16,                /* behind them, for each warp, of ag_meet_N and ag_peer_meet_N */
+	VMAX_THREADS = 1024,            /* of a block */
+	VMAX_KINDS = 256,               /* of waits, in one kernel */
+	MEET_EXACT = 65536,             /* sites from here on are places, not kinds */
 	VMAX_STRIP = 256,               /* rounds of a strip without a poll; */
 	VMAX_STRIP_LINES = 16384,       /* times its lines */
 	VMAX_NAPS = 64000000,           /* ns that the sleeps of one kernel take, each once: a poll is 64 rounds away */
@@ -133,7 +137,7 @@ struct vfunc { char name[80]; char result, params[VMAX_CALL_ARGS + 1]; bool decl
 struct verifier {
 	struct vlex lex;
 	struct guard_verdict *out;
-	bool wide, scrub;
+	bool wide, scrub, meet;
 	struct vfunc *funcs;
 	uint32_t nfuncs, cap_kernels, all_regs;
 	struct vobject cbank, dyn;
@@ -162,6 +166,13 @@ struct verifier {
 	bool ended;                     /* the last statement leaves; nothing follows but a label or the end */
 	bool killed;                    /* past $Lkill */
 	bool peers, peers_ready;        /* the shared object is ag_peer_N; its entry lines were read */
+	bool meets, meet_ready;         /* the shared object holds records of warps; its entry lines were read */
+	/* All threads of the warp are here, or come, on straight line; the last statement tells that this one leaves;
+	 * a ret not directly after that; barriers of the block in hardware; waits for the cluster */
+	bool met, left, bare_leave, block_waits, cluster_waits;
+	uint32_t checks, threads;       /* checks so far; most threads of a block */
+	uint32_t kind, nkinds;          /* not met, but for one wait of this kind, or 0; kinds that have come */
+	struct vword kinds[VMAX_KINDS];
 	bool cluster_used, waited;      /* barriers of the cluster; the last statement was a wait */
 	bool joins_all, joins_here;     /* threads of a warp are joined by -1; by masks of those that are together */
 	bool past_entry;                /* something but definitions of entry registers has come */
@@ -217,10 +228,19 @@ bool cluster_barrier(struct verifier *v);
 bool peers_entry(struct verifier *v);
 bool peers_exit(struct verifier *v);
 bool cluster_end(struct verifier *v);
+
+/* verify_meet.c: waiting for threads of a warp. */
+bool meet_entry(struct verifier *v);
+bool meet_check(struct verifier *v);
+bool meet_exit(struct verifier *v);
+bool meet_statement(struct verifier *v);
+bool meet_cluster(struct verifier *v);
+bool meet_end(struct verifier *v);
+uint32_t meet_bytes(const struct verifier *v);
 /* Bytes of the shared object that fences lead to, and where they begin. */
 static inline uint32_t shared_from(const struct verifier *v)
 {
-	return v->peers ? PEER_BYTES : 0;
+	return v->meets ? meet_bytes(v) : v->peers ? PEER_BYTES : 0;
 }
 static inline uint32_t shared_room(const struct verifier *v)
 {
@@ -232,6 +252,7 @@ bool scrub(struct verifier *v);
 bool scrub_end(struct verifier *v);
 
 /* verify_ctl.c: statements: labels, branches, polls, calls. */
+bool branch_in_form(struct verifier *v, struct vword label);
 bool statement(struct verifier *v);
 bool end_kernel(struct verifier *v);
 

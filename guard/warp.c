@@ -36,11 +36,11 @@ static bool all_ones(const struct ptx_operand *op)
 	return op->kind == PTX_O_IMM && (uint32_t)op->u.imm == UINT32_MAX;
 }
 
-/* -1, or a register that is written once, with -1. */
+/* -1, or a register that is written with nothing but -1. */
 static bool names_all(const struct rw_kernel *k, const struct ptx_operand *mask)
 {
 	struct defs d = { .n = 0 };
-	bool ones = false;
+	bool ones = true;
 
 	if (mask->kind != PTX_O_REG)
 		return all_ones(mask);
@@ -51,9 +51,9 @@ static bool names_all(const struct rw_kernel *k, const struct ptx_operand *mask)
 
 		rw_visit_regs(in, count, &d);
 		if (d.n != before)
-			ones = in->op == PTX_OP_mov && in->nops == 2 && !in->has_pred && all_ones(&in->ops[1]);
+			ones &= in->op == PTX_OP_mov && in->nops == 2 && !in->has_pred && all_ones(&in->ops[1]);
 	}
-	return d.n == 1 && ones;
+	return d.n && ones;
 }
 
 enum warp_masks rw_warp_masks(const struct rw_kernel *k)

@@ -91,7 +91,7 @@ static void do_rewrite(struct request r, int out)
 	struct guard_gate *gates = calloc(r.head->ngates + 1, sizeof *gates);
 	struct guard_options opt = {
 		.wide = r.head->wide, .report = r.head->report, .fence = r.head->fence, .poll = r.head->poll,
-		.scrub = r.head->scrub,
+		.scrub = r.head->scrub, .meet = r.head->meet,
 		.target_sm = r.head->target_sm,
 		.gates = gates, .ngates = r.head->ngates,
 	};
@@ -132,7 +132,8 @@ static void do_verify(struct request r, int out)
 		memcpy(gates[i].param_bytes, r.gate[i].params, sizeof gates[i].param_bytes);
 	}
 	next_piece(&r, &in);
-	verify(in.text, in.len, r.head->wide, r.head->scrub, gates, r.head->ngates, &v);
+	struct verify_options opt = { .wide = r.head->wide, .scrub = r.head->scrub, .meet = r.head->meet };
+	verify(in.text, in.len, &opt, gates, r.head->ngates, &v);
 	struct helper_verdict head = { .ok = v.ok, .line = v.line, .nkernels = v.nkernels,
 		.const_bytes = v.const_bytes };
 	memcpy(head.reason, v.reason, sizeof head.reason);

@@ -234,7 +234,7 @@ struct options {
 	const char *socket, *group, *device, *cache_key;
 	uint64_t max_memory;
 	int listen_fd;
-	bool private_mode, unguarded, no_report, no_scrub;
+	bool private_mode, unguarded, no_report, no_scrub, no_meet;
 	long kernel_limit; /* seconds, -1: not given */
 };
 
@@ -242,11 +242,14 @@ static int usage(void)
 {
 	fputs("usage: agileos worker [--socket PATH] [--group NAME] [--device gpu|soft|auto] [--unguarded]\n"
 	      "                      [--max-memory BYTES[KMGT]] [--kernel-limit SECONDS] [--cache-key FILE]\n"
-	      "                      [--no-report] [--no-scrub] serve clients; each may have so much memory; a kernel\n"
+	      "                      [--no-scrub] [--no-meet]\n"
+	      "                      [--no-report]             serve clients; each may have so much memory; a kernel\n"
 	      "                                                that others wait for may run so long (30; 0: for ever)\n"
 	      "                                                --no-report: no record of accesses that were fenced\n"
 	      "                                                --no-scrub: a kernel may find in shared and local\n"
 	      "                                                memory what another client's left there\n"
+	      "                                                --no-meet: a kernel's threads may wait where they\n"
+	      "                                                cannot be told to end\n"
 	      "       agileos status [--socket PATH]            what a worker is doing\n"
 	      "       agileos run [--] COMMAND ...              run a dynamically linked CUDA program on AgileOS\n"
 	      "       agileos guard IN.ptx -o OUT.ptx           rewrite; agileos guard --verify OUT.ptx: judge\n"
@@ -298,6 +301,8 @@ static bool parse_options(int argc, char **argv, struct options *o)
 			o->no_report = true;
 		else if (!strcmp(a, "--no-scrub"))
 			o->no_scrub = true;
+		else if (!strcmp(a, "--no-meet"))
+			o->no_meet = true;
 		else if (!v)
 			return false;
 		else if (!strcmp(a, "--socket"))
@@ -429,6 +434,7 @@ int worker_main(int argc, char **argv)
 	w->no_report = o.no_report;
 	/* all kernels of a private worker are of one program */
 	w->scrub = !o.no_scrub && !o.private_mode && !o.unguarded;
+	w->meet = !o.private_mode && !o.no_meet;
 	if (o.kernel_limit < 0)
 		o.kernel_limit = o.private_mode ? 0 : KERNEL_LIMIT;
 	if (quiet_open(w, (uint32_t)o.kernel_limit * 1000))

@@ -148,6 +148,7 @@ static void describe(const struct worker *w, const struct guard_input *in, uint3
 	q->opt.fence = !w->unguarded;
 	q->opt.scrub = w->scrub;
 	q->opt.poll = true;
+	q->opt.meet = w->meet;
 	q->opt.target_sm = w->sm;
 	q->opt.gates = q->gates;
 	q->opt.ngates = services_gates(w, texts, lens, n, q->gates, GATES_MAX, q->ptx, &q->nptx);
@@ -165,7 +166,8 @@ static void name(const struct worker *w, const struct guard_input *in, uint32_t 
 	digest_u64(&d, GUARD_VERSION);
 	digest_u64(&d, (uint64_t)o->target_sm);
 	digest_u64(&d, (uint64_t)o->wide | (uint64_t)o->report << 1 | (uint64_t)o->fence << 2 | (uint64_t)o->poll << 3 |
-	                       (uint64_t)(w->has_ptxas && !w->soft) << 4 | (uint64_t)o->scrub << 5);
+	                       (uint64_t)(w->has_ptxas && !w->soft) << 4 | (uint64_t)o->scrub << 5 |
+	                       (uint64_t)o->meet << 6);
 	digest_u64(&d, (uint64_t)w->driver_version);
 	digest_text(&d, guard_runtime_ptx, guard_runtime_ptx_len);
 	for (uint32_t i = 0; i < o->ngates; i++)

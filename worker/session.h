@@ -170,6 +170,7 @@ struct worker {
 	bool soft, unguarded, private_mode;
 	bool no_report; /* kernels keep no record of violations */
 	bool scrub;     /* kernels clear shared and local memory before they use it */
+	bool meet;      /* no kernel's thread waits in hardware for one that may never come (guard.h, MEET) */
 	uint64_t max_memory; /* bytes of each client, 0: as much as there is */
 	struct guard_helper *helper;
 	bool has_ptxas;

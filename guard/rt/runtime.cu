@@ -429,3 +429,111 @@ extern "C" __device__ __noinline__ void ag_rt_free(uint64_t p)
 			break;
 	}
 }
+
+/* --- threads of a warp that meet --- */
+
+namespace {
+
+/* What a kernel that waits in hardware keeps of each of its warps, at the head of its shared object (guard.h, MEET). */
+constexpr uint32_t RECORDS = 32, RECORD = 16, SITE = 8, START = 12;
+
+__device__ uint32_t record_of(uint32_t head)
+{
+	uint32_t thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
+
+	return head + RECORDS + thread / 32 * RECORD;
+}
+
+__device__ uint32_t lane_bit()
+{
+	uint32_t lane;
+
+	asm("mov.u32 %0, %%laneid;" : "=r"(lane));
+	return 1u << lane;
+}
+
+__device__ bool killed()
+{
+	return ag_desc.kill && *(const volatile uint32_t *)ag_desc.kill;
+}
+
+/* The low half: who has come; the high half: who has left.  One word, so that all see them at one moment. */
+__device__ uint64_t who(uint32_t rec)
+{
+	uint64_t w;
+
+	asm volatile("ld.volatile.shared.u64 %0, [%1];" : "=l"(w) : "r"(rec) : "memory");
+	return w;
+}
+
+__device__ uint64_t who_swap(uint32_t rec, uint64_t was, uint64_t now)
+{
+	uint64_t w;
+
+	asm volatile("atom.shared.cas.b64 %0, [%1], %2, %3;" : "=l"(w) : "r"(rec), "l"(was), "l"(now) : "memory");
+	return w;
+}
+
+__device__ void who_add(uint32_t rec, uint64_t bit)
+{
+	uint64_t was = who(rec), seen;
+
+#pragma unroll 1
+	while ((seen = who_swap(rec, was, was | bit)) != was)
+		was = seen;
+}
+
+/* One instruction at a time gathers a warp's threads; the others wait until they have gone on. */
+__device__ bool take_site(uint32_t rec, uint32_t site)
+{
+#pragma unroll 1
+	for (;;) {
+		uint32_t was;
+
+		asm volatile("atom.shared.cas.b32 %0, [%1], 0, %2;" : "=r"(was) : "r"(rec + SITE), "r"(site)
+			: "memory");
+		if (!was || was == site)
+			return true;
+		if (killed())
+			return false;
+		__nanosleep(100);
+	}
+}
+
+} /* namespace */
+
+/* Waits until all threads of the warp that have not left are here, with the same `site`; which these are.  0: the
+ * kernel is to end, and nobody counts on this thread.  A thread may go back on having come only as long as not all
+ * have: whoever has seen that all have come will wait in hardware for each of them. */
+extern "C" __device__ __noinline__ uint32_t ag_rt_meet(uint32_t head, uint32_t site)
+{
+	uint32_t rec = record_of(head), bit = lane_bit(), start, live;
+	uint64_t w;
+
+	asm volatile("ld.volatile.shared.u32 %0, [%1];" : "=r"(start) : "r"(rec + START) : "memory");
+	if (!take_site(rec, site))
+		return 0;
+	who_add(rec, bit);
+#pragma unroll 1
+	for (;;) {
+		w = who(rec);
+		if (((uint32_t)w | (uint32_t)(w >> 32)) == start)
+			break;
+		if (killed() && who_swap(rec, w, w & ~(uint64_t)bit) == w)
+			return 0;
+		__nanosleep(20);
+	}
+	live = start & ~(uint32_t)(w >> 32);
+	__syncwarp();
+	if (bit == (live & (0 - live)))
+		asm volatile("st.volatile.shared.u32 [%0], 0;\n\tst.volatile.shared.u32 [%1], 0;" : : "r"(rec),
+			"r"(rec + SITE) : "memory");
+	__syncwarp();
+	return live;
+}
+
+/* This thread waits for no other one any more. */
+extern "C" __device__ __noinline__ void ag_rt_leave(uint32_t head)
+{
+	who_add(record_of(head), (uint64_t)lane_bit() << 32);
+}

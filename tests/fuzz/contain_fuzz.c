@@ -20,7 +20,8 @@ static unsigned runs, accepted, stuck;
 static bool judge(const char *t, size_t len, bool wide, bool scrub, struct verify_kernel *k)
 {
 	struct guard_verdict v;
-	bool ok = verify(t, len, wide, scrub, &no_gate, 1, &v) == 0 && v.nkernels;
+	bool ok = verify(t, len, &(struct verify_options){ .wide = wide, .scrub = scrub }, &no_gate, 1, &v) == 0 &&
+		  v.nkernels;
 	if (ok)
 		*k = v.kernels[fuzz_rnd(v.nkernels)];
 	verify_free(&v);

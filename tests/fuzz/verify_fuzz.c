@@ -33,8 +33,9 @@ static bool one(const char *t, size_t len, unsigned *accepted)
 	char *copy = malloc(len ? len : 1);     /* its own allocation, so that reading past its end is seen */
 	memcpy(copy, t, len);
 	bool wide = len & 1;
-	int ra = verify(copy, len, wide, false, &gate, 1, &a),
-	    rb = verify(copy, len, wide, false, &gate, 1, &b);
+	struct verify_options opt = { .wide = wide };
+	int ra = verify(copy, len, &opt, &gate, 1, &a),
+	    rb = verify(copy, len, &opt, &gate, 1, &b);
 	bool good = ra == rb && a.ok == (ra == 0) && a.line == b.line && !strcmp(a.reason, b.reason) &&
 		(a.ok || a.reason[0]) && (!a.ok || crude(copy, len));
 #ifdef FUZZ_CANARY

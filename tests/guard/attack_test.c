@@ -11,6 +11,9 @@
  *   softgpu's loader will not have it;
  *                                                                       nothing: no effect that can be seen here, only
  *                                                                       on a GPU)
+ *                                                                       deadlocks: threads wait in hardware for ever;
+ *                                                                       guarded so that the kill flag ends it, with the
+ *                                                                       option meet
  *   // >>> guarded record KIND|refused TEXT|quiet                       KIND: of enum guard_fault_kind; quiet:
  *   contained, and nothing to record
  * Before each run a block of somebody else's has left the secret in all of its shared and local memory.
@@ -31,7 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum want { READS, WRITES, FAULT, HANGS, REFUSED, NOTHING };
+enum want { READS, WRITES, FAULT, HANGS, REFUSED, NOTHING, DEADLOCKS };
 
 struct attack {
 	char name[64], victim[32], refusal[128];
@@ -41,7 +44,7 @@ struct attack {
 	int code, kind;                 /* FAULT; record kind, 0 quiet, -1 refused */
 };
 
-static const char *const want_names[] = { "reads", "writes", "fault", "hangs", "refused", "nothing" };
+static const char *const want_names[] = { "reads", "writes", "fault", "hangs", "refused", "nothing", "deadlocks" };
 
 static bool parse_header(struct attack *a)
 {
@@ -56,7 +59,7 @@ static bool parse_header(struct attack *a)
 			sscanf(s, "launch %u %u %u", &a->grid, &a->block, &a->shared) == 3)
 			continue;
 		if (sscanf(s, "unguarded %31s %d", word, &a->code) >= 1)
-			for (int i = 0; i < 6; i++)
+			for (int i = 0; i < 7; i++)
 				if (!strcmp(word, want_names[i])) {
 					a->unguarded = (enum want)i;
 					seen |= 1;
@@ -130,7 +133,7 @@ static void unguarded(const struct attack *a)
 		worker_hit |= ((uint8_t *)WORKER)[i] != 0x5e;
 	bool got[] = { world_leaked() || printed_secret, !world_untouched(false) || worker_hit,
 		r == (CUresult)a->code && r,
-		t.fired, false, true };
+		t.fired, false, true, r == CUDA_ERROR_LAUNCH_TIMEOUT && !t.fired };
 	check(got[a->unguarded], name, "it did not get what it wanted (%s %d): error %d, %s, %s",
 		want_names[a->unguarded], a->code, r,
 	      got[READS] ? "read" : "not read", got[WRITES] ? "written" : "not written");
@@ -175,6 +178,7 @@ static void guarded(const struct attack *a, bool wide)
 {
 	struct guard_options opt = { .wide = wide, .report = true, .fence = true, .poll = true, .scrub = true,
 		.target_sm = 90 };
+	opt.meet = a->unguarded == DEADLOCKS;
 	struct guard_input in = { a->text, strlen(a->text), a->name };
 	struct guard_result r;
 	struct guard_verdict v;
@@ -188,7 +192,8 @@ static void guarded(const struct attack *a, bool wide)
 		check(a->kind == -1 && strstr(err.text, a->refusal), name, "refused: line %u: %s", err.line, err.text);
 		return;
 	}
-	if (verify(r.text, r.text_len, wide, true, NULL, 0, &v)) {
+	if (verify(r.text, r.text_len, &(struct verify_options){ .wide = wide, .scrub = true, .meet = opt.meet },
+		   NULL, 0, &v)) {
 		check(false, name, "the verifier refuses line %u: %s", v.line, v.reason);
 		guard_result_free(&r);
 		return;
@@ -204,7 +209,7 @@ static void guarded(const struct attack *a, bool wide)
 	} else {
 		unsigned dyn = a->shared > v.kernels[0].min_dyn_shared ? a->shared : v.kernels[0].min_dyn_shared;
 		struct world_clock t = { .first = (volatile uint32_t *)(WORKER + 2 * AREA),
-			.first_ms = a->unguarded == HANGS ? 200 : 5000, .then_ms = 10000 };
+			.first_ms = a->unguarded == HANGS || a->unguarded == DEADLOCKS ? 200 : 5000, .then_ms = 10000 };
 		CUresult rc = go(m, "k0", a, victim_of(a->victim, exec_find_symbol(m, "ag_desc")->addr),
 			(dyn + 15) & ~15u, &t);
 		judge(a, name, wide, rc, &t, a->victim);

@@ -15,7 +15,7 @@
 
 enum { MAX_LINES = 20000, LINE = 512, MAX_TEXT = 1 << 21 };
 
-static struct text { const char *name; bool wide, scrub; int n; char (*line)[LINE]; } T;
+static struct text { const char *name; bool wide, scrub, meet; int n; char (*line)[LINE]; } T;
 static char joined[MAX_TEXT];
 static struct { const char *name; unsigned tried, left_out, failed; } tally[64];
 static int ntally, current;
@@ -32,7 +32,7 @@ static bool accepted(int at, int count, const char *instead)
 		if (i < at || i >= at + count)
 			n += (size_t)snprintf(joined + n, MAX_TEXT - n, "%s\n", T.line[i]);
 	}
-	bool ok = verify(joined, n, T.wide, T.scrub, &gate, 1, &v) == 0;
+	bool ok = verify(joined, n, &(struct verify_options){ .wide = T.wide, .scrub = T.scrub, .meet = T.meet }, &gate, 1, &v) == 0;
 	verify_free(&v);
 	return ok;
 }
@@ -884,6 +884,7 @@ static bool load(const char *path)
 		}
 		accept |= first;
 		T.scrub |= strstr(buffer, "mov.b32 %gzz") != NULL;
+		T.meet |= strstr(buffer, "activemask.b32 %gwl") != NULL;
 		snprintf(lines[T.n++], LINE, "%.*s", (int)strcspn(buffer, "\n"), buffer);
 	}
 	if (f)

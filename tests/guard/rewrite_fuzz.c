@@ -112,7 +112,7 @@ static void judge(const struct guard_result *r, bool wide, bool scrub)
 	size_t len;
 
 	memset(&v, 0, sizeof(v));
-	verify(r->text, r->text_len, wide, scrub, NULL, 0, &v);
+	verify(r->text, r->text_len, &(struct verify_options){ .wide = wide, .scrub = scrub }, NULL, 0, &v);
 	accepted++;
 	if (!v.ok) {
 		unverified++;

@@ -56,7 +56,8 @@ static const char *verified(const struct guard_result *r, const struct guard_opt
 	struct guard_verdict v;
 
 	memset(&v, 0, sizeof(v));
-	verify(r->text, r->text_len, o->wide, o->scrub, o->ngates ? vgates : NULL, o->ngates, &v);
+	struct verify_options vopt = { .wide = o->wide, .scrub = o->scrub, .meet = o->meet };
+	verify(r->text, r->text_len, &vopt, o->ngates ? vgates : NULL, o->ngates, &v);
 	if (!v.ok)
 		snprintf(why, sizeof(why), "verifier, line %u: %s", v.line, v.reason);
 	for (uint32_t i = 0; v.ok && i < r->nkernels; i++) {

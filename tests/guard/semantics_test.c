@@ -1,10 +1,11 @@
 /* semantics_test.c - a guarded kernel does what the original did, and a hostile one does nothing to others.
  *
- * Kernels of tests/guard/cu run twice on softgpu's processor: as nvcc made them, and guarded (narrow and wide);
+ * Kernels of tests/guard/cu run twice on softgpu's processor: as nvcc made them, and guarded (narrow, wide, meet);
  * buffers and variables must end equal.  Then the runtime: printf records, asserts, fault records.  Then kernels that
  * reach for memory outside. */
 #include <sys/mman.h>
 #include "guard/guard.h"
+#include "guard/verify.h"
 #include "tests/softgpu/exec_harness.h"
 
 #define WINDOW (1ull << 32)
@@ -42,6 +43,7 @@ static bool guard_files(const char *const *paths, unsigned n, struct guard_optio
 	const char *name)
 {
 	struct guard_input in[4];
+	struct guard_verdict v = { 0 };
 	struct ptx_error err;
 	uint32_t piece;
 	size_t len;
@@ -56,6 +58,12 @@ static bool guard_files(const char *const *paths, unsigned n, struct guard_optio
 		check(false, name, "refused: %u: %s", err.line, err.text);
 		return false;
 	}
+	if (o.meet &&
+	    verify(g->r.text, g->r.text_len, &(struct verify_options){ .wide = o.wide, .meet = true }, NULL, 0, &v)) {
+		check(false, name, "the verifier refuses line %u: %s", v.line, v.reason);
+		return false;
+	}
+	verify_free(&v);
 	all = guard_compose(g->r.text, g->r.text_len, 90, NULL, 0, &len);
 	g->m = load_text(all);
 	free(all);
@@ -163,6 +171,16 @@ static const struct run runs[] = {
 	{ "pointers", "8pointers", "i 40", { 1, 1, 1 }, { 1, 1, 1 }, 0, false },
 	{ "pointers", "8pointers", "i 41", { 1, 1, 1 }, { 1, 1, 1 }, 0, false },
 	{ "pointers", "8virtuals", "i 7", { 1, 1, 1 }, { 1, 1, 1 }, 0, false },
+	{ "meet", "late", "i", { 1, 1, 1 }, { 96, 1, 1 }, 0, false },
+	{ "meet", "leaves", "i 5", { 1, 1, 1 }, { 33, 3, 1 }, 0, false },
+	{ "meet", "leaves", "i 2", { 1, 1, 1 }, { 5, 4, 1 }, 0, false },
+	{ "meet", "breaks", "i 40", { 1, 1, 1 }, { 64, 1, 1 }, 0, false },
+	{ "meet", "fewer", "i", { 1, 1, 1 }, { 80, 1, 1 }, 0, false },
+	{ "meet", "blocks", "i 4", { 1, 1, 1 }, { 256, 1, 1 }, 0, false },
+	{ "meet", "predicated", "i", { 1, 1, 1 }, { 128, 1, 1 }, 0, false },
+	{ "meet", "matrices", "i", { 1, 1, 1 }, { 32, 1, 1 }, 0, false },
+	{ "meet", "dynamic", "i 3000", { 1, 1, 1 }, { 128, 1, 1 }, 12000, false },
+	{ "meet", "bounded", "i", { 1, 1, 1 }, { 96, 1, 1 }, 0, false },
 	{ "cluster", "histogram", "i i 900", { 8, 1, 1 }, { 64, 1, 1 }, 0, false },
 	{ "cluster", "ring", "f 5", { 4, 2, 1 }, { 64, 1, 1 }, 512, false },
 	{ "cluster", "uneven", "i 2", { 4, 1, 1 }, { 64, 1, 1 }, 0, false },
@@ -273,7 +291,7 @@ static CUresult launch_guarded(struct guarded *g, const struct run *r, uint8_t *
 	return launch(g->m, name, o, params, size);
 }
 
-static void compare(const struct run *r, bool wide)
+static void compare(const struct run *r, bool wide, bool meet)
 {
 	char path[128], name[128], full[200];
 	const char *paths[1] = { path };
@@ -287,7 +305,7 @@ static void compare(const struct run *r, bool wide)
 	int differs = -1;
 
 	snprintf(path, sizeof(path), "build/tests/guard_ptx/%s.ptx", r->file);
-	snprintf(full, sizeof(full), "%s %s %s", r->kernel, r->args, wide ? "wide" : "narrow");
+	snprintf(full, sizeof(full), "%s %s %s", r->kernel, r->args, meet ? "meet" : wide ? "wide" : "narrow");
 	top = base + GUARD_SLACK;
 	m = load_text(slurp(path));
 	size = put_params(r->args, params[0], &b[0]);
@@ -297,7 +315,7 @@ static void compare(const struct run *r, bool wide)
 	}
 	e[0] = launch(m, name, o, params[0], size);
 	if (!guard_files(paths, 1, (struct guard_options){ .wide = wide, .report = true, .fence = true, .poll = true,
-		.scrub = !wide, .target_sm = 90 }, &g, full))
+		.scrub = !wide, .meet = meet, .target_sm = 90 }, &g, full))
 		return;
 	if (wide)
 		top = base + WINDOW - 3 * ROOM;         /* buffers on both sides of the 4 GiB line */
@@ -492,7 +510,8 @@ static void reaches_out(bool wide, uint64_t stranger)
 	exec_unload(g.m);
 }
 
-int main(void)
+/* An argument: kernels of that file only. */
+int main(int argc, char **argv)
 {
 	uint64_t stranger;
 
@@ -502,8 +521,9 @@ int main(void)
 	kill_word = (void *)dev_alloc(4096, 256);
 	*kill_word = 0;
 	for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++)
-		for (int wide = 0; wide < 2; wide++)
-			compare(&runs[i], wide);
+		for (int mode = 0; mode < 3; mode++)
+			if (argc < 2 || !strcmp(argv[1], runs[i].file))
+				compare(&runs[i], mode == 1, mode == 2);
 	linked();
 	outputs();
 	reaches_out(false, stranger);

@@ -2,7 +2,8 @@
  * out:
  *   // >>> accept [wide]
  *   // >>> reject LINE: SUBSTRING [of the reason]       (// >>> wide reject LINE: ... for --wide; LINE counts from the
- *   top of the file; // >>> scrub accept, // >>> scrub reject ...: memory has to be cleared)
+ *   top of the file; // >>> scrub accept, // >>> scrub reject ...: memory has to be cleared;
+ *   // >>> meet ...: --meet)
  * The gate `probe` (u64, u32) -> u32 is known to every case.  Arguments: files, else the whole folder. */
 #include "guard/verify.h"
 #include "tests/test.h"
@@ -27,7 +28,10 @@ static bool one(const char *path, char why[300])
 	want += !strncmp(want, "wide ", 5) ? 5 : 0;
 	bool scrub = !strncmp(want, "scrub ", 6);
 	want += scrub ? 6 : 0;
-	int rc = verify(body, len - (size_t)(body - text), wide, scrub, &gate, 1, &v);
+	bool meet = !strncmp(want, "meet ", 5);
+	want += meet ? 5 : 0;
+	struct verify_options opt = { .wide = wide, .scrub = scrub, .meet = meet };
+	int rc = verify(body, len - (size_t)(body - text), &opt, &gate, 1, &v);
 	unsigned line = v.line + 1, at = 0;
 	int n = 0;
 	if (!strncmp(want, "accept", 6)) {
@@ -86,7 +90,7 @@ static bool bomb(const char *name, char *(*fill)(char *, unsigned), unsigned n, 
 	char *text = malloc((size_t)n * 96 + 65536), *end = fill(text + sprintf(text, HEAD), n);
 	struct guard_verdict v;
 	clock_t start = clock();
-	int rc = verify(text, (size_t)(end - text), false, false, NULL, 0, &v);
+	int rc = verify(text, (size_t)(end - text), &(struct verify_options){ .wide = false }, NULL, 0, &v);
 	double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
 	bool ok = rc && strstr(v.reason, why) && seconds < 10;
 	printf("%sok verify/bomb_%s%s", ok ? "" : "not ", name, ok ? "\n" : ": ");

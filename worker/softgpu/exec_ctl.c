@@ -90,6 +90,13 @@ const struct op *warp_pick(struct warp *w)
 	return pick(w, false);
 }
 
+static const struct op *pick_longest_waiting(struct warp *w)
+{
+	w->spins = 0;
+	w->slice = SLICE;
+	return pick(w, true);
+}
+
 /* The running group goes on at pc, unless another has precedence. */
 const struct op *warp_goto(struct warp *w, const struct op *pc)
 {
@@ -101,11 +108,25 @@ const struct op *warp_goto(struct warp *w, const struct op *pc)
 	return pick(w, false);
 }
 
+static bool frames_differ(const struct warp *w)
+{
+	const struct frame *f = NULL;
+	for (uint32_t i = 0; i < w->ng; i++) {
+		if (w->g[i].state != G_RUN)
+			continue;
+		if (f && f != w->g[i].frame)
+			return true;
+		f = w->g[i].frame;
+	}
+	return false;
+}
+
 /* --- the loop ----------------------------------------------------------------------------------- */
 
 void warp_run(struct warp *w)
 {
-	const struct op *o = warp_pick(w);
+	/* who gave way while it waited, in a call, must not come first again */
+	const struct op *o = w->spins > SPINS_MAX && frames_differ(w) ? pick_longest_waiting(w) : warp_pick(w);
 	uint64_t n = 0;
 	while (o) {
 		if (__builtin_expect(o >= w->limit, 0))
@@ -143,10 +164,8 @@ static const struct op *give_way(struct warp *w, const struct op *pc)
 
 static const struct op *rotate(struct warp *w, const struct op *pc)
 {
-	w->spins = 0;
-	w->slice = SLICE;
 	warp_park(w, pc, w->frame, w->active, G_RUN, 0);
-	return pick(w, true);
+	return pick_longest_waiting(w);
 }
 
 const struct op *op_bra_back(struct warp *w, const struct op *o, uint32_t m)

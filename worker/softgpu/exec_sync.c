@@ -3,8 +3,8 @@
  *
  * A warp-synchronous op waits until every lane its member mask names has come or has exited.  Usually they are the
  * running group; then the op is a plain handler (fn2).  Otherwise the lanes park (G_SYNC) until sync_check() finds a
- * mask complete; lanes may come from different instructions with equal masks, then their source values are collected
- * first (w->sync_src).
+ * mask complete; lanes may come from different instructions of one kind with equal masks, then their source values
+ * are collected first (w->sync_src).  Lanes in instructions of different kinds wait for each other for ever.
  *
  * Wrong masks, as an H200 takes them.  Where all that are named run together the machine code does not look at masks:
  * everybody there takes part, also who is not named (mask 0 is a whole warp's), and shfl and bar.warp.sync do not even
@@ -129,6 +129,21 @@ static void sync_complete(struct warp *w, uint32_t set)
 	w->base[0] = base;
 }
 
+static const struct op *sync_op(const struct warp *w, uint32_t lane)
+{
+	for (uint32_t i = 0; i < w->ng; i++)
+		if (w->g[i].state == G_SYNC && w->g[i].mask >> lane & 1)
+			return w->g[i].pc;
+	return NULL;
+}
+
+/* Do two lanes wait for each other?  By equal masks, in operations of one kind. */
+static bool sync_alike(const struct warp *w, uint32_t a, uint32_t b)
+{
+	const struct op *p = sync_op(w, a), *q = sync_op(w, b);
+	return w->sync_mm[a] == w->sync_mm[b] && p->fn2 == q->fn2 && p->x == q->x;
+}
+
 /* After lanes came or exited: completes every member mask that has its lanes together. */
 void sync_check(struct warp *w)
 {
@@ -138,7 +153,7 @@ void sync_check(struct warp *w)
 	while (waiting) {
 		uint32_t key = w->sync_mm[lane_first(waiting)], set = 0;
 		for (uint32_t rest = waiting; rest; rest &= rest - 1)
-			set |= w->sync_mm[lane_first(rest)] == key ? 1u << lane_first(rest) : 0;
+			set |= sync_alike(w, lane_first(waiting), lane_first(rest)) ? 1u << lane_first(rest) : 0;
 		if (!(key & w->live & ~set))
 			sync_complete(w, set);
 		waiting &= ~set;
