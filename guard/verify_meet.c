@@ -140,7 +140,8 @@ static bool site_of(struct verifier *v, uint64_t *site)
 	if (!next_line(v) || !expect_word(v, "st.param.b32") || !expect(v, '[') || !expect_word(v, "c1") ||
 	    !expect(v, ']') || !expect(v, ',') || !expect_uint(v, place, site) || !expect(v, ';') || !expect_end(v))
 		return refuse(v, "bad site");
-	return !v->meet || *site == place || (*site && *site <= v->nkinds + 1u && *site <= VMAX_KINDS) || refuse(v, "bad site");
+	return !v->meet || *site == place || (*site && *site <= v->nkinds + 1u && *site <= VMAX_KINDS) ||
+	       refuse(v, "bad site");
 }
 
 /* activemask %gwa was read. */

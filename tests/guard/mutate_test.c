@@ -32,7 +32,8 @@ static bool accepted(int at, int count, const char *instead)
 		if (i < at || i >= at + count)
 			n += (size_t)snprintf(joined + n, MAX_TEXT - n, "%s\n", T.line[i]);
 	}
-	bool ok = verify(joined, n, &(struct verify_options){ .wide = T.wide, .scrub = T.scrub, .meet = T.meet }, &gate, 1, &v) == 0;
+	bool ok = verify(joined, n, &(struct verify_options){ .wide = T.wide, .scrub = T.scrub, .meet = T.meet },
+			 &gate, 1, &v) == 0;
 	verify_free(&v);
 	return ok;
 }

@@ -81,23 +81,23 @@ start --kernel-limit 2
 rm -f "$dir/stop"
 $load steady "$dir/stop" >"$dir/steady" 2>&1 &
 steady=$!
-for behind in 0 3000; do
+for behind in 0 3000 "0 stuck"; do
 	$load hog $behind >"$dir/hog" 2>&1 &
 	hog=$!
 	for _ in $(seq 100); do grep -q hogging "$dir/hog" && break; sleep 0.05; done
 	sleep 0.5
-	result "hog$behind.status" "$(timeout 2 $bin status >/dev/null || echo "no answer")"
+	result "hog${behind/ /_}.status" "$(timeout 2 $bin status >/dev/null || echo "no answer")"
 	why=$(timeout 30 $load quick 2>&1)
-	result "hog$behind.others" "$([ $? = 0 ] || echo "a client beside it: $why")"
+	result "hog${behind/ /_}.others" "$([ $? = 0 ] || echo "a client beside it: $why")"
 	wait $hog
-	result "hog$behind.ended" "$(grep -q 'result=cudaErrorLaunchTimeout' "$dir/hog" || cat "$dir/hog")"
+	result "hog${behind/ /_}.ended" "$(grep -q 'result=cudaErrorLaunchTimeout' "$dir/hog" || cat "$dir/hog")"
 	$load hog $behind >"$dir/hog" 2>&1 &
 	hog=$!
 	for _ in $(seq 100); do grep -q hogging "$dir/hog" && break; sleep 0.05; done
 	kill -9 $hog
 	wait $hog 2>/dev/null
 	why=$(timeout 1.5 $load quick 2>&1)
-	result "hog$behind.killed" "$([ $? = 0 ] || echo "a client after it: $why")"
+	result "hog${behind/ /_}.killed" "$([ $? = 0 ] || echo "a client after it: $why")"
 done
 $load held >"$dir/held" 2>&1
 result "held.fault" "$(grep -q 'result=cudaErrorIllegalAddress' "$dir/held" || cat "$dir/held")"

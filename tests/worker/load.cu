@@ -110,14 +110,26 @@ static int wait()
 	return e == cudaSuccess;
 }
 
-/* A kernel without end, and `behind` launches queued behind it. */
-static int hog(int behind)
+/* The halves of each warp wait for each other at different places, of the block or of the warp. */
+__global__ void stuck(unsigned *p)
+{
+	if (threadIdx.x & 16)
+		p[threadIdx.x] = __shfl_xor_sync(~0u, p[threadIdx.x], 1);
+	else if (threadIdx.x < 32)
+		p[threadIdx.x] = __ballot_sync(~0u, p[threadIdx.x]);
+	else
+		__syncthreads();
+}
+
+/* A kernel without end (or, `deadlock`, stuck), and `behind` launches queued behind it. */
+static int hog(int behind, bool deadlock)
 {
 	unsigned *d;
 	cudaStream_t st;
 	if (cudaMalloc(&d, 4096) || cudaMemset(d, 0, 4096) || cudaDeviceSynchronize()) return 2;
 	cudaStreamCreateWithFlags(&st, cudaStreamNonBlocking);
-	endless<<<1, 32, 0, st>>>(d);
+	if (deadlock) stuck<<<2, 64, 0, st>>>(d);
+	else endless<<<1, 32, 0, st>>>(d);
 	puts("hogging");
 	fflush(stdout);
 	for (int i = 0; i < behind; i++) mix<<<1, 32, 0, st>>>(d, 32, i);
@@ -161,7 +173,8 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "victim")) return victim(atoi(argv[2]));
 	if (argc == 2 && !strcmp(argv[1], "wait")) return wait();
 	if (argc == 2 && !strcmp(argv[1], "poke")) return poke();
-	if (argc == 3 && !strcmp(argv[1], "hog")) return hog(atoi(argv[2]));
+	if (argc == 3 && !strcmp(argv[1], "hog")) return hog(atoi(argv[2]), false);
+	if (argc == 4 && !strcmp(argv[1], "hog")) return hog(atoi(argv[2]), !strcmp(argv[3], "stuck"));
 	if (argc == 2 && !strcmp(argv[1], "quick")) return quick();
 	if (argc == 2 && !strcmp(argv[1], "held")) return held();
 	return 2;
