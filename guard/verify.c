@@ -229,6 +229,7 @@ static bool kernel(struct verifier *v)
 	if (!end_kernel(v))
 		return false;
 	v->k.static_shared = v->shared.bytes;
+	v->k.shared_head = shared_from(v);
 	if (v->k.uses_dyn_shared && !v->shared.align && v->k.min_dyn_shared < 32)
 		v->k.min_dyn_shared = 32;
 	if (!vgrow(&out->kernels, out->nkernels, &v->cap_kernels, sizeof *out->kernels))

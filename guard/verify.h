@@ -25,7 +25,7 @@ struct verify_kernel {         /* facts read from the text; what the worker may 
 	uint32_t index;            /* k<index> */
 	uint32_t param_bytes;      /* whole block, hidden parameter included */
 	bool uses_dyn_shared, hidden_coop;
-	uint32_t static_shared;
+	uint32_t static_shared, shared_head;   /* bytes; of these, at the beginning, the guard's own */
 	/* least dynamic shared size the worker must launch with (guard.h, LAUNCH CONTRACT) */
 	uint32_t min_dyn_shared;
 };

@@ -108,6 +108,19 @@ bool fault_kernel_name(const struct session *s, uint32_t module, uint32_t kernel
 
 /* --- a variant, loaded ------------------------------------------------------------------------------ */
 
+/* The guard's own part of shared memory comes on top of what programs may use without asking. */
+static CUresult add_room(struct session *s, CUfunction f, const struct verify_kernel *k)
+{
+	const CUfunction_attribute attr = CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+	int most = 0;
+	CUresult r;
+
+	if (!k || !k->shared_head)
+		return CUDA_SUCCESS;
+	r = s->d->cuFuncGetAttribute(&most, attr, f);
+	return r ? r : s->d->cuFuncSetAttribute(f, attr, most + (int)k->shared_head);
+}
+
 static CUresult load_functions(struct session *s, struct variant *v)
 {
 	uint32_t n = v->p->result.nkernels;
@@ -123,6 +136,8 @@ static CUresult load_functions(struct session *s, struct variant *v)
 		CUresult r = s->d->cuModuleGetFunction(&v->fn[i], v->mod, name);
 		if (!r)
 			r = s->d->cuFuncGetAttribute(&local, CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, v->fn[i]);
+		if (!r)
+			r = add_room(s, v->fn[i], prepared_verdict(v->p, v->p->result.kernels[i].index));
 		if (r)
 			return r;
 		if (local > 0 && quiet_stack(s, (size_t)local)) {
@@ -448,6 +463,9 @@ static struct ag_kerninfo kernel_info(struct session *s, const struct variant *v
 		if (s->d->cuFuncGetAttribute(&value, facts[f].attr, v->fn[i]) == CUDA_SUCCESS)
 			memcpy(facts[f].to, &value, sizeof value);
 	}
+	const struct verify_kernel *verdict = prepared_verdict(v->p, k->index);
+	if (verdict)
+		info.static_shared -= verdict->shared_head;
 	memcpy(info.reqntid, k->reqntid, sizeof info.reqntid);
 	memcpy(info.maxntid, k->maxntid, sizeof info.maxntid);
 	return info;

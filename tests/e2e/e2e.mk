@@ -41,6 +41,8 @@ build/native/e2e/two: $(TWO_SRC)
 	$(TWO) -o $@ tests/e2e/two_main.cu -L$(@D) -ltwo
 
 TESTS += $(E2E:%=build/tests/e2e/%) build/tests/e2e/two tests/e2e/exports_test.lua
+tests/e2e/daemon_test.sh: $(E2E:%=build/tests/e2e/%) ;
+TESTS += tests/e2e/daemon_test.sh
 e2e-native: $(patsubst %,build/native/e2e/%,$(filter-out %_shared,$(E2E)) two)
 .PHONY: e2e-native
 

@@ -14,14 +14,26 @@
 #include <sys/wait.h>
 #include <time.h>
 
+static unsigned count(const char *t, size_t len, const char *what)
+{
+	unsigned n = 0;
+	for (const char *p = t; (p = memmem(p, len - (size_t)(p - t), what, strlen(what))); p++)
+		n++;
+	return n;
+}
+
 /* Whatever the verifier thinks: no accepted text holds an address in a plain register, or these words. */
 static bool crude(const char *t, size_t len)
 {
-	static const char *const never[] = { "[%r", "[%h", "[%gw", "[%gsb", "\ttrap", "\tbrkpt", "\texit",
+	static const char *const never[] = { "[%r", "[%h", "[%gw]", "[%gw+", "[%gwl", "[%gwa",
+		"[%gwh", "[%gwu", "[%gwt]", "[%gsb", "\ttrap", "\tbrkpt", "\texit",
 		"multimem", ".alias", ".global .", "[ag_desc+24" };
 	for (size_t i = 0; i < sizeof never / sizeof *never; i++)
 		if (memmem(t, len, never[i], strlen(never[i])))
 			return false;
+	/* the record of a warp is set in one line only */
+	if (count(t, len, "[%gwt+") != count(t, len, "\tst.shared.v4.u32 [%gwt+32], {%gwu, %gwu, %gwu, %gwl};\n"))
+		return false;
 	/* memory of other blocks: only where they stay */
 	return memmem(t, len, "ag_peer_", 8) || !memmem(t, len, "shared::cluster", 15);
 }
@@ -33,7 +45,7 @@ static bool one(const char *t, size_t len, unsigned *accepted)
 	char *copy = malloc(len ? len : 1);     /* its own allocation, so that reading past its end is seen */
 	memcpy(copy, t, len);
 	bool wide = len & 1;
-	struct verify_options opt = { .wide = wide };
+	struct verify_options opt = { .wide = wide, .scrub = len & 2, .meet = len & 4 };
 	int ra = verify(copy, len, &opt, &gate, 1, &a),
 	    rb = verify(copy, len, &opt, &gate, 1, &b);
 	bool good = ra == rb && a.ok == (ra == 0) && a.line == b.line && !strcmp(a.reason, b.reason) &&

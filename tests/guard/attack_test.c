@@ -18,7 +18,7 @@
  *   contained, and nothing to record
  * Before each run a block of somebody else's has left the secret in all of its shared and local memory.
  *
- * Guarded (narrow and wide), whatever it says: the victim is as it was, its secret is nowhere in the client's memory,
+ * Guarded (narrow, wide, and as where strangers meet), whatever it says: the victim is as it was, its secret is nowhere in the client's memory,
  * the grid ends without an error, a kernel that does not end by itself ends when the kill flag is set.
  *
  * The arena:   below | window, 4 GiB (8 GiB when wide) and its slack | next (when narrow) ... | neighbour ... service,
@@ -174,11 +174,11 @@ static void judge(const struct attack *a, const char *name, bool wide, CUresult 
 	      rec->count, kind, rec->rec[0].line);
 }
 
-static void guarded(const struct attack *a, bool wide)
+static void guarded(const struct attack *a, bool wide, bool meet)
 {
 	struct guard_options opt = { .wide = wide, .report = true, .fence = true, .poll = true, .scrub = true,
 		.target_sm = 90 };
-	opt.meet = a->unguarded == DEADLOCKS;
+	opt.meet = meet;
 	struct guard_input in = { a->text, strlen(a->text), a->name };
 	struct guard_result r;
 	struct guard_verdict v;
@@ -187,7 +187,7 @@ static void guarded(const struct attack *a, bool wide)
 	uint32_t piece;
 	size_t len;
 	char name[128];
-	snprintf(name, sizeof name, "attack/%s %s", a->name, wide ? "wide" : "narrow");
+	snprintf(name, sizeof name, "attack/%s %s", a->name, wide ? "wide" : meet ? "meet" : "narrow");
 	if (guard_rewrite(&in, 1, &opt, &r, &err, &piece)) {
 		check(a->kind == -1 && strstr(err.text, a->refusal), name, "refused: line %u: %s", err.line, err.text);
 		return;
@@ -238,8 +238,10 @@ int main(int argc, char **argv)
 			continue;
 		}
 		unguarded(&a);
-		guarded(&a, false);
-		guarded(&a, true);
+		if (a.unguarded != DEADLOCKS)
+			guarded(&a, false, false);
+		guarded(&a, false, true);
+		guarded(&a, true, a.unguarded == DEADLOCKS);
 		free((void *)a.text);
 	}
 	globfree(&g);
