@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # guard.sh [SHIFT] - what the guard costs kernels: tests/bench/bench_kernels.cu natively, through a worker, through one
-# that records no violations, and through one that clears no shared and local memory, in one go; one table. SHIFT:
+# that records no violations, one that clears no shared and local memory, and one whose kernels wait wherever they
+# like, in one go; one table. SHIFT:
 # problems so many powers of two smaller. Without a GPU (BENCH_DEVICE=soft) the worker as it is takes the place of the
 # native run: only the difference means something.
 set -eu
@@ -28,10 +29,11 @@ through() { # FILE, options of the worker
 through $out/kernels.reports.txt
 through $out/kernels.quiet.txt --no-report
 through $out/kernels.stale.txt --no-scrub
+through $out/kernels.free.txt --no-meet
 if [ "$device" = gpu ]; then
 	$out/native_bench_kernels "$smaller" >$out/kernels.native.txt
 else
 	cp $out/kernels.reports.txt $out/kernels.native.txt
 fi
 ${LUA:-lua5.4} tests/bench/compare.lua $out/kernels.native.txt "guarded=$out/kernels.reports.txt" \
-	"without reports=$out/kernels.quiet.txt" "no clearing=$out/kernels.stale.txt"
+	"without reports=$out/kernels.quiet.txt" "no clearing=$out/kernels.stale.txt" "no meeting=$out/kernels.free.txt"
