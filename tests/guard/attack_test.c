@@ -19,7 +19,8 @@
  * Before each run a block of somebody else's has left the secret in all of its shared and local memory.
  *
  * Guarded (narrow, wide, and as where strangers meet), whatever it says: the victim is as it was, its secret is nowhere
- * in the client's memory, the grid ends without an error, a kernel that does not end by itself ends when the kill flag is set.
+ * in the client's memory, the grid ends without an error, a kernel that does not end by itself ends when the kill flag
+ * is set.
  *
  * The arena:   below | window, 4 GiB (8 GiB when wide) and its slack | next (when narrow) ... | neighbour ... service,
  * records, kill. */

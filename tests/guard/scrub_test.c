@@ -43,10 +43,10 @@ static struct exec_module *guarded(unsigned fixed, unsigned local, bool scrub, c
 		return NULL;
 	}
 	/* with or without: what clears is also accepted where it is not asked for, never the other way round */
-	if (verify(r.text, r.text_len, false, scrub, NULL, 0, &v))
+	if (verify(r.text, r.text_len, &(struct verify_options){ .scrub = scrub }, NULL, 0, &v))
 		check(false, name, "the verifier: %u: %s", v.line, v.reason);
 	verify_free(&v);
-	int other = verify(r.text, r.text_len, false, !scrub, NULL, 0, &v);
+	int other = verify(r.text, r.text_len, &(struct verify_options){ .scrub = !scrub }, NULL, 0, &v);
 	if (scrub ? other : !other || !strstr(v.reason, "clear"))
 		check(false, name, "the verifier, asked otherwise: %s", v.reason);
 	verify_free(&v);
