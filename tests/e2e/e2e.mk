@@ -1,7 +1,7 @@
 # End-to-end programs: ordinary CUDA, built by plain nvcc against build/lib; each starts its own worker when it runs.
 # `make e2e-native` builds the same sources against NVIDIA's runtime, to be run on a machine with a GPU.
 E2E := memory barriers vmm reset drv_vectoradd threads streams graphs kernels output faults driver perthread arrays \
-	pools misc ptx58 clusters rdc pinned surfaces surface_bounds \
+	pools misc meet ptx58 clusters rdc pinned surfaces surface_bounds \
 	memory_shared streams_shared pinned_shared
 E2E_NVCC := $(NVCC) -std=c++17 -O1 -w -I.
 E2E_FLAGS_driver := -lcuda
@@ -9,6 +9,7 @@ E2E_FLAGS_vmm := -lcuda
 E2E_FLAGS_misc := -lcuda
 E2E_FLAGS_ptx58 := -arch=sm_90 --extended-lambda
 E2E_FLAGS_clusters := -arch=sm_90
+E2E_FLAGS_meet := -arch=sm_90
 E2E_FLAGS_drv_vectoradd := -lcuda
 E2E_FLAGS_perthread := -default-stream per-thread
 E2E_FLAGS_rdc := -rdc=true
