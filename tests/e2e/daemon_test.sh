@@ -12,7 +12,7 @@ build/bin/agileos worker --device "${DAEMON_DEVICE:-soft}" --socket "$AGILEOS_SO
 worker=$!
 for _ in $(seq 100); do build/bin/agileos status >/dev/null 2>&1 && break; sleep 0.05; done
 bad=0
-for program in build/tests/e2e/*; do
+for program in build/tests/e2e/* build/tests/client_meet; do
 	name=$(basename "$program")
 	case $name in *.so | *_shared | two | errors) continue ;; esac
 	if timeout 120 "$program" >"$dir/out" 2>&1 && ! grep -q '^not ok' "$dir/out"; then

@@ -1,7 +1,7 @@
 # End-to-end programs: ordinary CUDA, built by plain nvcc against build/lib; each starts its own worker when it runs.
 # `make e2e-native` builds the same sources against NVIDIA's runtime, to be run on a machine with a GPU.
 E2E := memory barriers vmm reset drv_vectoradd threads streams graphs kernels output faults driver perthread arrays \
-	pools misc meet ptx58 clusters rdc pinned surfaces surface_bounds \
+	pools misc ptx58 clusters rdc pinned surfaces surface_bounds \
 	memory_shared streams_shared pinned_shared
 E2E_NVCC := $(NVCC) -std=c++17 -O1 -w -I.
 E2E_FLAGS_driver := -lcuda
@@ -9,7 +9,6 @@ E2E_FLAGS_vmm := -lcuda
 E2E_FLAGS_misc := -lcuda
 E2E_FLAGS_ptx58 := -arch=sm_90 --extended-lambda
 E2E_FLAGS_clusters := -arch=sm_90
-E2E_FLAGS_meet := -arch=sm_90
 E2E_FLAGS_drv_vectoradd := -lcuda
 E2E_FLAGS_perthread := -default-stream per-thread
 E2E_FLAGS_rdc := -rdc=true
@@ -42,7 +41,7 @@ build/native/e2e/two: $(TWO_SRC)
 	$(TWO) -o $@ tests/e2e/two_main.cu -L$(@D) -ltwo
 
 TESTS += $(E2E:%=build/tests/e2e/%) build/tests/e2e/two tests/e2e/exports_test.lua
-tests/e2e/daemon_test.sh: $(E2E:%=build/tests/e2e/%) ;
+tests/e2e/daemon_test.sh: $(E2E:%=build/tests/e2e/%) build/tests/client_meet ;
 TESTS += tests/e2e/daemon_test.sh
 e2e-native: $(patsubst %,build/native/e2e/%,$(filter-out %_shared,$(E2E)) two)
 .PHONY: e2e-native
@@ -56,10 +55,10 @@ tests/client/refusals_test.sh: build/tests/refusals_sass build/tests/refusals_pt
 TESTS += tests/client/refusals_test.sh
 
 # What differs from NVIDIA's promises or goes beyond them, and so is no end-to-end test.
-BEYOND := build/tests/client_recover build/tests/client_captured
+BEYOND := $(addprefix build/tests/client_,recover captured meet)
 $(BEYOND): build/tests/client_%: tests/client/%.cu tests/e2e/check.h $(LINK_LIBS) | build/bin/agileos
 	@mkdir -p $(@D)
-	$(E2E_NVCC) -o $@ $< -Lbuild/lib
+	$(E2E_NVCC) -arch=sm_90 -o $@ $< -Lbuild/lib
 TESTS += $(BEYOND)
 
 # Error texts beside those of the toolkit's runtime.

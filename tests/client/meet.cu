@@ -1,5 +1,6 @@
 /* meet.cu - threads of a warp that come to joins and barriers one after the other, from different places, or not at all
- * because they have ended. What each kernel must leave is a checksum that an H200 gave natively. */
+ * because they have ended. What each kernel must leave is a checksum that an H200 gave natively: PTX promises it only
+ * for instructions of one kind, CUDA not at all for barriers on both sides of a branch. */
 #include "tests/e2e/check.h"
 #include "tests/guard/cu/meet.cu"
 
