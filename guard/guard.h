@@ -266,7 +266,7 @@
 #include "ptx.h"
 
 #define GUARD_BODY_MARK "// agileos: body\n"
-#define GUARD_VERSION 9u            /* of the guarded form; part of the cache key */
+#define GUARD_VERSION 10u           /* of the guarded form; part of the cache key */
 
 /* A gate that client code may call; becomes gate_<name>. The client's text holds `.extern .func (ret) name (params)`,
  * or a *definition* of that name (the fallback that runs where no service exists: adapters/<name>/<name>.cuh): either

@@ -503,7 +503,7 @@ static void soft_frame(struct rw_kernel *k, struct frame *fr)
 		return;
 	soft_hook(k, fr, "ag_soft_end");
 	before = k->ninsts;
-	soft_hook(k, fr, "ag_soft_start");
+	soft_hook(k, fr, k->rw->soft_all ? "ag_soft_start_cluster" : "ag_soft_start");
 	start = k->ninsts - before;
 	body = rw_alloc(k->rw, k->ninsts * sizeof(*body));
 	memcpy(body, k->insts + before, start * sizeof(*body));

@@ -123,6 +123,7 @@ struct rw {
 	uint32_t piece;                 /* being worked on, for messages */
 	struct rw_piece *pieces; uint32_t npieces;
 	uint32_t soft;                  /* 1 + index of the piece with the guard's barriers, 0 none */
+	bool soft_all;                  /* for all barriers of blocks */
 	struct rw_name **names; uint32_t nnames_cap;     /* link.c */
 	struct rw_varslot *varmap; uint32_t varmap_cap, varmap_n;
 	struct rw_var **vars; uint32_t nvars, cap_vars;  /* definitions, in order */

@@ -20,28 +20,36 @@ static bool plain(const struct ptx_inst *in)
 
 bool rw_soft_wanted(const struct rw *rw, const struct ptx_inst *in)
 {
-	return rw->soft && rw->piece != rw->soft - 1 && rw_is_block_barrier(in) && !plain(in);
+	return rw->soft && rw->piece != rw->soft - 1 && rw_is_block_barrier(in) && (rw->soft_all || !plain(in));
 }
 
-static bool needed(const struct ptx_module *m)
+struct barriers { bool plain, others, cluster; };
+
+static void look(const struct ptx_module *m, struct barriers *b)
 {
 	for (uint32_t f = 0; f < m->nfuncs; f++)
 		for (uint32_t i = 0; i < m->funcs[f]->ninsts; i++) {
 			const struct ptx_inst *in = &m->funcs[f]->insts[i];
 
-			if (rw_is_block_barrier(in) && !plain(in))
-				return true;
+			if (rw_is_block_barrier(in) && plain(in))
+				b->plain = true;
+			else if (rw_is_block_barrier(in))
+				b->others = true;
+			else
+				b->cluster |= in->op == PTX_OP_barrier && rw_has(in, PTX_MOD_cluster);
 		}
-	return false;
 }
 
+/* Threads that wait for their block and others of it that wait for the cluster would wait for each other, in hardware,
+ * for ever; so where there is a cluster to wait for, and strangers to care, blocks wait in software. */
 void rw_soft_link(struct rw *rw)
 {
-	bool any = false;
+	struct barriers b = { .plain = false };
 
 	for (uint32_t p = 0; p < rw->npieces; p++)
-		any |= needed(rw->pieces[p].m);
-	if (!any)
+		look(rw->pieces[p].m, &b);
+	rw->soft_all = rw->opt->meet && b.plain && b.cluster;
+	if (!b.others && !rw->soft_all)
 		return;
 	rw->piece = rw->npieces;
 	rw->pieces[rw->piece] =

@@ -108,7 +108,7 @@ __device__ void arrive_and_wait(barrier *b, unsigned count, bool aligned)
 extern "C" {
 
 /* At the kernel's start, by all threads. */
-__device__ void ag_soft_start()
+__device__ static __forceinline__ void clear()
 {
 	for (unsigned i = self(); i < sizeof(ag_soft_bars) / 4; i += threads())
 		((unsigned *)ag_soft_bars)[i] = 0;
@@ -116,7 +116,19 @@ __device__ void ag_soft_start()
 		ag_soft_ended_of[i] = 0;
 	if (self() == 0)
 		ag_soft_ended = 0;
+}
+
+__device__ void ag_soft_start()
+{
+	clear();
 	__syncthreads();
+}
+
+/* Where nobody may wait for the block in hardware. */
+__device__ void ag_soft_start_cluster()
+{
+	clear();
+	asm volatile("barrier.cluster.arrive;\nbarrier.cluster.wait;" ::: "memory");
 }
 
 /* Where a thread ends. */

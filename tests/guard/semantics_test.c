@@ -184,6 +184,7 @@ static const struct run runs[] = {
 	{ "cluster", "histogram", "i i 900", { 8, 1, 1 }, { 64, 1, 1 }, 0, false },
 	{ "cluster", "ring", "f 5", { 4, 2, 1 }, { 64, 1, 1 }, 512, false },
 	{ "cluster", "uneven", "i 2", { 4, 1, 1 }, { 64, 1, 1 }, 0, false },
+	{ "cluster_block", "both", "i 5", { 8, 1, 1 }, { 64, 1, 1 }, 0, false },
 	{ "cluster", "barrier_only", "i 6", { 8, 1, 1 }, { 64, 1, 1 }, 0, false },
 };
 
