@@ -305,6 +305,11 @@ static void *work(void *arg)
 void fake_hang_up(void)
 {
 	int sock = atomic_exchange(&session, -1);
+	/* The client can be through with its greeting before the thread here has noted that it is. */
+	for (int i = 0; sock < 0 && i < 5000; i++) {
+		usleep(1000);
+		sock = atomic_exchange(&session, -1);
+	}
 	if (sock >= 0) {
 		shutdown(sock, SHUT_RDWR);
 		close(sock);
